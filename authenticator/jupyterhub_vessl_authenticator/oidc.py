@@ -1,0 +1,3 @@
+"""Placeholder until the authenticator lands."""
+
+VesslOIDCAuthenticator = None

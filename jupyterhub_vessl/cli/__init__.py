@@ -1,0 +1,1 @@
+"""The command line: ``jupyterhub-vessl``.  One module for each group of commands; no logic of its own."""

@@ -1,0 +1,103 @@
+"""Typed client of the service's REST API, for the spawner, the command line and the Lab extension.
+
+Answers become the models of `model.wire`; refusals become the `PublicError` they were raised as.  A service
+that does not answer becomes `Unavailable`, after a few quick tries where trying again is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from .model.errors import PUBLIC_ERRORS, BadInput, PublicError, Unavailable
+from .model.wire import (
+    Admission,
+    AdmissionRequest,
+    Caller,
+    EndedReport,
+    ErrorBody,
+    OfferView,
+    ReadyReport,
+    Recorded,
+)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+
+
+class ServiceClient:
+    """Talks to one service with one token.
+
+    Parameters
+    ----------
+    url
+        The service's base URL, for example ``http://127.0.0.1:8200/services/vessl/``.
+    token
+        The caller's hub token.  It is sent in a header and never logged.
+    timeout_seconds
+        For one try.
+    tries
+        How often a call that is safe to repeat is made before the service counts as not answering.  All calls
+        below are safe: those that change something carry an idempotency key or are idempotent by nature.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout_seconds: float = 5, tries: int = 3) -> None:
+        self._url = url.rstrip("/") + "/api/v1/"
+        self._headers = {"Authorization": f"token {token}", "Accept": "application/json"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._tries = tries
+
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        """Ask whether a workspace may start.  Raises `PublicError` with the reason when it may not."""
+        return await self._call("POST", "admissions", request, Admission)
+
+    async def ready(self, admission_id: str, report: ReadyReport) -> Recorded:
+        """Report that the workspace answers; billing starts.  Reporting twice changes nothing."""
+        return await self._call("POST", f"admissions/{admission_id}/ready", report, Recorded)
+
+    async def ended(self, admission_id: str, report: EndedReport) -> Recorded:
+        """Report that the workspace has ended; billing stops.  Reporting twice changes nothing."""
+        return await self._call("POST", f"admissions/{admission_id}/ended", report, Recorded)
+
+    async def form(self, caller: Caller) -> OfferView:
+        """What a person may choose for one of their servers."""
+        return await self._call("POST", "form", caller, OfferView)
+
+    async def _call(self, method: str, path: str, body: BaseModel, answer: type[Answer]) -> Answer:
+        payload = body.model_dump(mode="json")
+        for attempt in range(self._tries):
+            try:
+                status, data = await self._request(method, path, payload)
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+                status, data = 0, None
+            if 200 <= status < 300:
+                return answer.model_validate(data)
+            if status and status not in (502, 503, 504):
+                raise _refusal(status, data)
+            if attempt + 1 < self._tries:
+                await asyncio.sleep(0.2 * 2**attempt)
+        raise Unavailable(
+            "The service that keeps credits does not answer, so nothing was started and nothing is charged.",
+            hint="Try again in a minute; if it stays so, tell an admin.",
+        )
+
+    async def _request(self, method: str, path: str, payload: Any) -> tuple[int, Any]:
+        async with (
+            aiohttp.ClientSession(timeout=self._timeout, headers=self._headers) as session,
+            session.request(method, self._url + path, json=payload, allow_redirects=False) as response,
+        ):
+            if response.content_type != "application/json":
+                return response.status, None
+            return response.status, await response.json()
+
+
+def _refusal(status: int, data: Any) -> PublicError:
+    try:
+        body = ErrorBody.model_validate(data)
+    except ValidationError:
+        return Unavailable("The service that keeps credits gave an answer that makes no sense.")
+    error = PUBLIC_ERRORS.get(status, BadInput if status < 500 else Unavailable)
+    return error(body.message, code=body.code, hint=body.hint, field=body.field)

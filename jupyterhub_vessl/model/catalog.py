@@ -1,0 +1,369 @@
+"""The offer: what an organization's people may choose, and what it costs; the parsed form of vessl.yaml.
+
+Maps are keyed by name so that Helm values files merge.  Keys in the document are the words people write
+(``memory: 4Gi``, ``price_per_hour: 0.05``); attributes carry units (``memory_bytes``,
+``rate_micros_per_hour``).  Unknown keys are refused.  Parsing the text is `jupyterhub_vessl.offer`'s work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from .errors import BadInput
+from .identity import ClaimRule, Role
+from .money import MICROS, MONTH_HOURS, divide_half_even, parse_credit_micros
+from .paths import check_mount_path
+from .text import check_name, check_plain_text
+from .units import GIB, parse_cpu_millis, parse_duration_seconds, parse_size_bytes
+
+
+def _price(value: object) -> int:
+    try:
+        micros = parse_credit_micros(value)
+    except BadInput as error:
+        raise ValueError("write a price as a number such as 2.39 (at most six decimals)") from error
+    if micros < 0:
+        raise ValueError("a price is 0 or more")
+    return micros
+
+
+def _amount(value: object) -> int:
+    try:
+        micros = parse_credit_micros(value)
+    except BadInput as error:
+        raise ValueError("write an amount of credits such as 10 (at most six decimals)") from error
+    if micros < 0:
+        raise ValueError("an amount of credits is 0 or more")
+    return micros
+
+
+def _title(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("write a title as text")
+    return check_plain_text(value, characters_max=120)
+
+
+def _mount_path(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write an absolute path such as /data")
+    return check_mount_path(value)
+
+
+def _variables(value: object) -> dict[str, str]:
+    from .request import check_environment
+
+    return check_environment(value)
+
+
+Name = Annotated[str, BeforeValidator(lambda value: check_name(value) if isinstance(value, str) else value)]
+Title = Annotated[str, BeforeValidator(_title)]
+Price = Annotated[int, BeforeValidator(_price)]
+Amount = Annotated[int, BeforeValidator(_amount)]
+Size = Annotated[int, BeforeValidator(parse_size_bytes)]
+Cpu = Annotated[int, BeforeValidator(parse_cpu_millis)]
+Seconds = Annotated[int, BeforeValidator(parse_duration_seconds)]
+MountPath = Annotated[str, BeforeValidator(_mount_path)]
+
+
+class Part(BaseModel):
+    """Base of every part of the offer: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+
+
+class CreditPolicy(Part):
+    """What happens when an organization's credits run out (DESIGN §5, seed 000 "credit buffer").
+
+    ``buffer``: starts are refused at or below zero; what runs goes on until −``buffer`` and is then paused.
+    """
+
+    policy: Literal["buffer"] = "buffer"
+    buffer_micros: Amount = Field(default=10 * MICROS, alias="buffer")
+    minimum_top_up_micros: Amount = Field(default=0, alias="minimum_top_up")
+    opening_micros: Amount = Field(default=0, alias="opening")
+    """Credits that an organization starts with: recorded once, when the service first sees it."""
+
+
+class Team(Part):
+    """Members who share volumes and, later, a budget."""
+
+    title: Title
+
+
+class Organization(Part):
+    """Owns billing, clusters, teams and policies; credits belong to it."""
+
+    title: Title
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    credits: CreditPolicy = CreditPolicy()
+    contact: Annotated[str, BeforeValidator(_title)] | None = None
+    teams: dict[Name, Team] = Field(min_length=1)
+
+
+class Identity(Part):
+    """How SSO claims become memberships, and what somebody in no team is told."""
+
+    rules: tuple[ClaimRule, ...] = ()
+    contact: Annotated[str, BeforeValidator(_title)] | None = None
+
+
+class ClusterKind(str, Enum):
+    """Where workspaces can run."""
+
+    KUBERNETES = "kubernetes"
+    SLURM = "slurm"
+    LOCAL = "local"
+
+
+class Cluster(Part):
+    """A place where workspaces run; open to the listed teams, or to all."""
+
+    kind: ClusterKind
+    title: Title | None = None
+    teams: tuple[Name, ...] | None = None
+
+
+class Gpu(Part):
+    """GPU type and how many of them."""
+
+    type: Annotated[str, BeforeValidator(_title)]
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+class ResourceSpec(Part):
+    """A predefined hardware configuration with its price (seed 000 "resource spec")."""
+
+    title: Title
+    gpu: Gpu | None = None
+    cpu_millis: Cpu = Field(alias="cpu")
+    memory_bytes: Size = Field(alias="memory")
+    temporary_bytes: Size = Field(alias="temporary")
+    rate_micros_per_hour: Price = Field(alias="price_per_hour")
+    clusters: tuple[Name, ...] | None = None
+    teams: tuple[Name, ...] | None = None
+
+
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
+
+
+def _image_url(value: object) -> str:
+    if not isinstance(value, str) or not _IMAGE.fullmatch(value) or ".." in value:
+        raise ValueError("write an image reference such as quay.io/jupyter/scipy-notebook:2026-10-20")
+    return value
+
+
+class Image(Part):
+    """The environment a workspace starts with.
+
+    With a ``url`` it is a container image, for clusters that run containers.  Without one it is the Python
+    environment of the machine itself, for local clusters.
+    """
+
+    title: Title
+    description: Annotated[str, BeforeValidator(_title)] | None = None
+    url: Annotated[str, BeforeValidator(_image_url)] | None = None
+    teams: tuple[Name, ...] | None = None
+
+
+class PortOffer(Part):
+    """A port that a preset declares."""
+
+    type: Literal["http", "tcp"] = "http"
+    port: Annotated[int, Field(ge=1024, le=65535)]
+
+
+class Preset(Part):
+    """A named bundle: spec, image, storage, ports and environment."""
+
+    title: Title
+    description: Annotated[str, BeforeValidator(_title)] | None = None
+    spec: Name
+    image: Name
+    storage: dict[Name, MountPath] = {}
+    ports: dict[Name, PortOffer] = {}
+    environment: Annotated[dict[str, str], BeforeValidator(_variables)] = {}
+    teams: tuple[Name, ...] | None = None
+
+
+class Access(str, Enum):
+    """What a team may do with a volume."""
+
+    READ_WRITE = "rw"
+    READ_ONLY = "ro"
+
+
+class WorkspaceStorage(Part):
+    """The workspace volume: the home directory of one workspace; survives pause, dies with termination."""
+
+    size_bytes: Size = Field(default=20 * GIB, alias="size")
+    mount_path: MountPath = "/home/jovyan"
+    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
+
+
+class TemporaryStorage(Part):
+    """Scratch space of the size that the resource spec gives; wiped at every stop."""
+
+    mount_path: MountPath = "/scratch"
+
+
+class ClusterVolume(Part):
+    """A volume on one cluster that teams share; survives termination."""
+
+    title: Title | None = None
+    cluster: Name
+    size_bytes: Size = Field(alias="size")
+    teams: dict[Name, Access] = Field(min_length=1)
+    mount_path: MountPath | None = None
+
+
+class ClusterStorage(Part):
+    """Cluster storage and its price."""
+
+    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
+    volumes: dict[Name, ClusterVolume] = {}
+
+
+class ObjectVolume(Part):
+    """A volume that every cluster can mount; never at the home directory."""
+
+    title: Title | None = None
+    size_bytes: Size = Field(alias="size")
+    teams: dict[Name, Access] = Field(min_length=1)
+    mount_path: MountPath | None = None
+
+
+class ObjectStorage(Part):
+    """Object storage, where it is mounted by default, and its price."""
+
+    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
+    mount_path: MountPath = "/shared"
+    volumes: dict[Name, ObjectVolume] = {}
+
+
+class Storage(Part):
+    """Everything about volumes."""
+
+    workspace: WorkspaceStorage = WorkspaceStorage()
+    temporary: TemporaryStorage = TemporaryStorage()
+    cluster: ClusterStorage = ClusterStorage()
+    object: ObjectStorage = ObjectStorage()
+
+
+class Policies(Part):
+    """How long a stopped workspace may take to save itself before it is ended."""
+
+    stop_grace_seconds: Seconds = Field(default=5, alias="stop_grace")
+
+
+class Offer(Part):
+    """The whole of vessl.yaml."""
+
+    organizations: dict[Name, Organization] = Field(min_length=1)
+    identity: Identity = Identity()
+    clusters: dict[Name, Cluster] = Field(min_length=1)
+    resource_specs: dict[Name, ResourceSpec] = Field(min_length=1)
+    images: dict[Name, Image] = Field(min_length=1)
+    presets: dict[Name, Preset] = {}
+    storage: Storage = Storage()
+    policies: Policies = Policies()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_empty(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise ValueError("the document is a map with organizations, clusters, resource_specs and images")
+        return data
+
+    def teams_by_organization(self) -> dict[str, tuple[str, ...]]:
+        """Team names of every organization."""
+        return {name: tuple(org.teams) for name, org in self.organizations.items()}
+
+
+def hour_rate_of_storage(month_micros_per_gib: int, size_bytes: int) -> int:
+    """Micro-credits per hour of a provisioned volume; a month has 730 hours (seed 001 gives the monthly price)."""
+    return divide_half_even(month_micros_per_gib * size_bytes, GIB * MONTH_HOURS)
+
+
+def references(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names that the document uses but does not define: (path, what is wrong and what is right).
+
+    Works on the raw document, so that a wrong reference is reported together with every other mistake.
+    """
+    found: list[tuple[str, str]] = []
+
+    def section(*keys: str) -> dict[str, Any]:
+        value: Any = data
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return {str(k): v for k, v in value.items() if isinstance(v, Mapping)} if isinstance(value, Mapping) else {}
+
+    teams = {str(t) for org in section("organizations").values() for t in _mapping(org.get("teams"))}
+    known = {
+        "cluster": section("clusters"),
+        "resource spec": section("resource_specs"),
+        "image": section("images"),
+    }
+    volumes = {**section("storage", "cluster", "volumes"), **section("storage", "object", "volumes")}
+
+    def check(path: str, what: str, names: object, defined: Any) -> None:
+        wanted = names if isinstance(names, (list, tuple)) else _mapping(names) or [names]
+        for name in wanted:
+            if isinstance(name, str) and name not in defined:
+                have = ", ".join(sorted(defined)) or "none"
+                found.append((path, f"there is no {what} {name!r}; defined here: {have}"))
+
+    for kind in ("clusters", "resource_specs", "images", "presets"):
+        for name, part in section(kind).items():
+            check(f"{kind}.{name}.teams", "team", part.get("teams"), teams)
+            if kind == "resource_specs":
+                check(f"{kind}.{name}.clusters", "cluster", part.get("clusters"), known["cluster"])
+    for name, preset in section("presets").items():
+        check(f"presets.{name}.spec", "resource spec", preset.get("spec"), known["resource spec"])
+        check(f"presets.{name}.image", "image", preset.get("image"), known["image"])
+        for volume in _mapping(preset.get("storage")):
+            check(f"presets.{name}.storage.{volume}", "volume", volume, volumes)
+    for name, volume in section("storage", "cluster", "volumes").items():
+        check(f"storage.cluster.volumes.{name}.cluster", "cluster", volume.get("cluster"), known["cluster"])
+    for kind in ("cluster", "object"):
+        for name, volume in section("storage", kind, "volumes").items():
+            check(f"storage.{kind}.volumes.{name}.teams", "team", volume.get("teams"), teams)
+    both = set(section("storage", "cluster", "volumes")) & set(section("storage", "object", "volumes"))
+    for name in sorted(both):
+        found.append((f"storage.object.volumes.{name}", "this name is taken by a cluster volume; choose another"))
+    organizations = set(section("organizations"))
+    rules = _mapping(data.get("identity")).get("rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        found += _rule_problems(f"identity.rules.{index}", _mapping(rule), organizations, teams)
+    return found
+
+
+def _rule_problems(
+    path: str, rule: Mapping[str, Any], organizations: set[str], teams: set[str]
+) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    try:
+        named = set(re.compile(str(rule.get("match", ""))).groupindex)
+    except re.error as error:
+        return [(f"{path}.match", f"this is not a regular expression ({error})")]
+    organization, team = rule.get("organization"), rule.get("team")
+    if organization is None and "organization" not in named:
+        found.append((path, "say which organization: give organization, or a group (?P<organization>…) in match"))
+    elif isinstance(organization, str) and organization not in organizations:
+        found.append((f"{path}.organization", f"there is no organization {organization!r}"))
+    if rule.get("role") is None and "role" not in named:
+        found.append((path, "say which role: give role, or a group (?P<role>…) in match"))
+    if isinstance(team, str) and team not in teams:
+        found.append((f"{path}.team", f"there is no team {team!r}"))
+    role = rule.get("role")
+    if role in [r.value for r in Role if r is not Role.ADMIN] and team is None and "team" not in named:
+        found.append((path, f"role {role} needs a team: give team, or a group (?P<team>…) in match"))
+    return found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

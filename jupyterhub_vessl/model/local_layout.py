@@ -1,0 +1,39 @@
+"""Where the local backend keeps volumes, as paths relative to its data folder.
+
+The spawner mounts them and the service removes them, so both must agree; this is the one place that says it.
+Every part of a path is a checked name or an id made by the service, never text that a person typed.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from .plan import Mount, MountKind
+
+
+def workspace_folder(workspace_id: str) -> PurePosixPath:
+    """The workspace volume: the home directory of one workspace."""
+    return PurePosixPath("volumes/workspace", workspace_id)
+
+
+def temporary_folder(workspace_id: str) -> PurePosixPath:
+    """Temporary storage where the machine cannot make a sized tmpfs; wiped at every start and stop."""
+    return PurePosixPath("temporary", workspace_id)
+
+
+def process_file(workspace_id: str) -> PurePosixPath:
+    """JSON ``{"pid": …, "created": …}`` of the running workspace process, so that it is found again after a crash.
+
+    ``created`` is the process's start time in seconds since the epoch as psutil gives it: a reused pid differs.
+    """
+    return PurePosixPath("run", f"{workspace_id}.json")
+
+
+def mount_folder(mount: Mount, cluster: str, workspace_id: str) -> PurePosixPath:
+    """The folder that holds a mount's files."""
+    if mount.kind is MountKind.WORKSPACE:
+        return workspace_folder(workspace_id)
+    if mount.kind is MountKind.TEMPORARY:
+        return temporary_folder(workspace_id)
+    place = cluster if mount.kind is MountKind.CLUSTER else "all"
+    return PurePosixPath("volumes", mount.kind.value, mount.organization, place, mount.volume)

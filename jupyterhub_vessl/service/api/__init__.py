@@ -1,0 +1,1 @@
+"""The REST API: HTTP in, `model.wire` out.  No decisions are taken here."""
