@@ -97,15 +97,15 @@ class _Reader:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
-            line = key_node.start_mark.line + 1
+            line, here = key_node.start_mark.line + 1, (*path, key)
             if key in result:
-                first = self.lines[(*path, key)]
+                first = self.lines[here]
                 self.problems.append(
-                    Problem(".".join((*path, key)), f"is written twice (first on line {first}); keep one", line)
+                    Problem(".".join(here), f"is written twice (first on line {first}); keep one", line)
                 )
                 continue
-            self.lines[(*path, key)] = line
-            result[key] = self.value(value_node, (*path, key))
+            self.lines[here] = line
+            result[key] = self.value(value_node, here)
         return result
 
 

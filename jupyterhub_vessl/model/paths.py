@@ -6,7 +6,10 @@ import posixpath
 import re
 
 PATH_CHARACTERS_MAX = 200
-SYSTEM_FOLDERS = frozenset(["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var"])
+SYSTEM_FOLDERS = frozenset(
+    ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32")
+    + ("proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
+)
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
