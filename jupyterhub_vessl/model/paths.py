@@ -7,8 +7,26 @@ import re
 
 PATH_CHARACTERS_MAX = 200
 SYSTEM_FOLDERS = frozenset(
-    ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32")
-    + ("proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
+    # fmt: off
+    {
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    }
+    # fmt: on
 )
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
