@@ -6,28 +6,8 @@ import posixpath
 import re
 
 PATH_CHARACTERS_MAX = 200
-SYSTEM_FOLDERS = frozenset(
-    # fmt: off
-    {
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "lib",
-        "lib32",
-        "lib64",
-        "libx32",
-        "proc",
-        "root",
-        "run",
-        "sbin",
-        "sys",
-        "tmp",
-        "usr",
-        "var",
-    }
-    # fmt: on
-)
+_SYSTEM = "bin boot dev etc lib lib32 lib64 libx32 proc root run sbin sys tmp usr var"
+SYSTEM_FOLDERS = frozenset(_SYSTEM.split())
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
