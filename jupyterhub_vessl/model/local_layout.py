@@ -29,6 +29,11 @@ def process_file(workspace_id: str) -> PurePosixPath:
     return PurePosixPath("run", f"{workspace_id}.json")
 
 
+def log_file(workspace_id: str) -> PurePosixPath:
+    """What the workspace's server printed since its last start."""
+    return PurePosixPath("logs", f"{workspace_id}.log")
+
+
 def mount_folder(mount: Mount, cluster: str, workspace_id: str) -> PurePosixPath:
     """The folder that holds a mount's files."""
     if mount.kind is MountKind.WORKSPACE:

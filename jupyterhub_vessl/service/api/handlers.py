@@ -1,0 +1,198 @@
+"""The handlers behind `routes`: parse, call one part, answer."""
+
+from __future__ import annotations
+
+from ...ledger.spans import open_spans
+from ...model.errors import BadInput, NotFound
+from ...model.identity import principal_from_groups
+from ...model.text import bounded
+from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, ReadyReport, TopUpRequest
+from ..core import log
+from .base import ApiHandler
+from .openapi import document
+
+
+class AdmissionsHandler(ApiHandler):
+    """May this start?  The spawner asks before every start."""
+
+    async def post(self) -> None:
+        """Admit or refuse."""
+        self.check_spawner()
+        self.answer(await self.parts.admissions.admit(self.body(AdmissionRequest)), 201)
+
+
+class ReadyHandler(ApiHandler):
+    """An admitted workspace answers."""
+
+    async def post(self, admission_id: str) -> None:
+        """Billing starts."""
+        self.check_spawner()
+        self.answer(await self.parts.admissions.ready(admission_id, self.body(ReadyReport)))
+
+
+class EndedHandler(ApiHandler):
+    """An admitted workspace has ended."""
+
+    async def post(self, admission_id: str) -> None:
+        """Billing stops."""
+        self.check_spawner()
+        self.answer(await self.parts.admissions.ended(admission_id, self.body(EndedReport)))
+
+
+class FormHandler(ApiHandler):
+    """What a person may choose for one of their servers, for the hub's spawn page."""
+
+    async def post(self) -> None:
+        """The offer as that person sees it."""
+        self.check_spawner()
+        caller = self.body(Caller)
+        principal = principal_from_groups(caller.user, caller.groups)
+        self.answer(await self.parts.views.offer(principal, caller.server_name))
+
+
+class MeHandler(ApiHandler):
+    """Who is asking."""
+
+    async def get(self) -> None:
+        """Name, memberships, teams and credits."""
+        self.answer(await self.parts.views.me(self.principal))
+
+
+class OfferHandler(ApiHandler):
+    """What the person who is asking may choose."""
+
+    async def get(self) -> None:
+        """Specs, images, presets, volumes and prices, with the reason where something cannot be chosen."""
+        self.answer(await self.parts.views.offer(self.principal))
+
+
+class WorkspacesHandler(ApiHandler):
+    """Workspaces of the person, of their teams, or of the organization."""
+
+    async def get(self) -> None:
+        """A list; ``scope`` is mine (default), team or all."""
+        self.answer(await self.parts.views.workspaces(self.principal, self.query("scope", "mine") or ""))
+
+
+class WorkspaceHandler(ApiHandler):
+    """One workspace."""
+
+    async def get(self, workspace_id: str) -> None:
+        """Its state, price, spending and reason."""
+        await self._answer(workspace_id)
+
+    async def delete(self, workspace_id: str) -> None:
+        """Terminate it: its own volume is deleted."""
+        await self.parts.workspaces.terminate(self.principal, workspace_id)
+        await self._answer(workspace_id, 202)
+
+    async def _answer(self, workspace_id: str, status: int = 200) -> None:
+        workspace = await self.parts.workspaces.get(self.principal, workspace_id)
+        self.answer(await self.parts.views.workspace(self.principal, workspace), status)
+
+
+class WorkspaceActionHandler(WorkspaceHandler):
+    """Start or pause a workspace."""
+
+    SUPPORTED_METHODS = ("POST",)
+
+    async def post(self, workspace_id: str, action: str) -> None:
+        """``start`` it as it was last asked for, or ``pause`` it."""
+        if action == "start":
+            await self.parts.workspaces.start(self.principal, workspace_id)
+        else:
+            await self.parts.workspaces.pause(self.principal, workspace_id)
+        await self._answer(workspace_id, 202)
+
+
+class BalanceHandler(ApiHandler):
+    """An organization's credits."""
+
+    async def get(self, organization: str) -> None:
+        """Balance, burn rate, and when it runs out."""
+        self.answer(await self.parts.credits.balance(self.principal, organization))
+
+
+class LedgerHandler(ApiHandler):
+    """An organization's movements."""
+
+    async def get(self, organization: str) -> None:
+        """A page of them, newest first; ``cursor`` is the ``next`` of the page before."""
+        page = await self.parts.credits.ledger(
+            self.principal, organization, cursor=self.query("cursor"), limit=self.query_number("limit", 50)
+        )
+        self.answer(page)
+
+
+class TopUpsHandler(ApiHandler):
+    """Credits that were paid for."""
+
+    async def post(self, organization: str) -> None:
+        """Record a top-up, once for each reference."""
+        request = self.body(TopUpRequest)
+        if not request.reference:
+            raise BadInput("A top-up has a reference, such as the invoice's number.", field="reference")
+        top_up = await self.parts.credits.top_up(self.principal, organization, request)
+        log.info("top-up %s of %s by %s", top_up.id, bounded(organization), bounded(self.principal.name))
+        self.answer(top_up, 201)
+
+
+class EventsHandler(ApiHandler):
+    """What happened."""
+
+    async def get(self) -> None:
+        """Events that touch the person, after an id."""
+        self.answer(await self.parts.views.events(self.principal, self.query_number("after", 0)))
+
+
+class HealthHandler(ApiHandler):
+    """Whether the service works; for probes, without signing in."""
+
+    async def prepare(self) -> None:
+        """Nobody needs to be identified."""
+
+    async def get(self) -> None:
+        """200 when all works, 503 with what does not."""
+        health = await read_health(self)
+        self.answer(health, 200 if health.database == "ok" else 503)
+
+
+async def read_health(handler: ApiHandler) -> Health:
+    """Look at the database and at what the reconciler last heard of the hub."""
+    core = handler.parts.core
+    spans, database = 0, "ok"
+    try:
+        spans = len(await core.database.run(open_spans))
+    except Exception as error:
+        log.error("the database does not answer: %s", bounded(error))
+        database = "does not answer"
+    hub = "ok" if core.hub_answers else "does not answer"
+    return Health(
+        status="ok" if (database, hub) == ("ok", "ok") else "degraded",
+        version=handler.settings["version"],
+        database=database,
+        hub=hub,
+        open_spans=spans,
+        next_deadline_ms=core.next_deadline_ms,
+        at_ms=core.clock.now_ms(),
+    )
+
+
+class OpenApiHandler(ApiHandler):
+    """The description of this API."""
+
+    async def prepare(self) -> None:
+        """Nobody needs to be identified: it tells nothing about anybody."""
+
+    async def get(self) -> None:
+        """OpenAPI 3.1, made from the route table."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(document(self.settings["routes"], self.settings["version"], self.parts.prefix))
+
+
+class UnknownHandler(ApiHandler):
+    """Everything under the API's path that is not in the route table."""
+
+    async def prepare(self) -> None:
+        """404, for any verb and anybody."""
+        raise NotFound("There is nothing at this path.", hint="See api/v1/openapi.json.")

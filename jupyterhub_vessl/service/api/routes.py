@@ -1,0 +1,158 @@
+"""The route table: every path and verb of the API, who may call it, and what goes in and out.
+
+Handlers, the OpenAPI document and the security tests are all made from this table, so a route cannot exist
+without a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from ...model.wire import (
+    Admission,
+    AdmissionRequest,
+    Caller,
+    CreditsView,
+    EndedReport,
+    EventList,
+    Health,
+    LedgerPage,
+    Me,
+    OfferView,
+    ReadyReport,
+    Recorded,
+    TopUp,
+    TopUpRequest,
+    WorkspaceList,
+    WorkspaceView,
+)
+from . import handlers
+from .base import ApiHandler
+
+API = "api/v1/"
+PERSON, SPAWNER, ANYBODY = "person", "spawner", "anybody"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One verb of one path.  ``path`` has ``{name}`` for what varies; ``caller`` is who may come at all."""
+
+    verb: str
+    path: str
+    handler: type[ApiHandler]
+    caller: str
+    summary: str
+    answer: type[BaseModel] | None
+    body: type[BaseModel] | None = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+
+
+ROUTES = (
+    Route("GET", "me", handlers.MeHandler, PERSON, "Who I am, my teams and credits", Me),
+    Route("GET", "offer", handlers.OfferHandler, PERSON, "What I may choose, with prices", OfferView),
+    Route("GET", "workspaces", handlers.WorkspacesHandler, PERSON, "Workspaces", WorkspaceList, query=("scope",)),
+    Route("GET", "workspaces/{workspace}", handlers.WorkspaceHandler, PERSON, "One workspace", WorkspaceView),
+    Route(
+        "DELETE",
+        "workspaces/{workspace}",
+        handlers.WorkspaceHandler,
+        PERSON,
+        "Terminate a workspace and delete its volume",
+        WorkspaceView,
+        status=202,
+    ),
+    Route(
+        "POST",
+        "workspaces/{workspace}/{action}",
+        handlers.WorkspaceActionHandler,
+        PERSON,
+        "Start or pause a workspace",
+        WorkspaceView,
+        status=202,
+    ),
+    Route(
+        "GET",
+        "organizations/{organization}/balance",
+        handlers.BalanceHandler,
+        PERSON,
+        "Credits, burn rate and when they run out",
+        CreditsView,
+    ),
+    Route(
+        "GET",
+        "organizations/{organization}/ledger",
+        handlers.LedgerHandler,
+        PERSON,
+        "Movements of credits, newest first",
+        LedgerPage,
+        query=("cursor", "limit"),
+    ),
+    Route(
+        "POST",
+        "organizations/{organization}/top-ups",
+        handlers.TopUpsHandler,
+        PERSON,
+        "Record credits that were paid for (admins)",
+        TopUp,
+        TopUpRequest,
+        201,
+    ),
+    Route("GET", "events", handlers.EventsHandler, PERSON, "What happened", EventList, query=("after",)),
+    Route("POST", "form", handlers.FormHandler, SPAWNER, "What a person may choose", OfferView, Caller),
+    Route(
+        "POST",
+        "admissions",
+        handlers.AdmissionsHandler,
+        SPAWNER,
+        "Ask whether a workspace may start",
+        Admission,
+        AdmissionRequest,
+        201,
+    ),
+    Route(
+        "POST",
+        "admissions/{admission}/ready",
+        handlers.ReadyHandler,
+        SPAWNER,
+        "Report that it answers; billing starts",
+        Recorded,
+        ReadyReport,
+    ),
+    Route(
+        "POST",
+        "admissions/{admission}/ended",
+        handlers.EndedHandler,
+        SPAWNER,
+        "Report that it has ended; billing stops",
+        Recorded,
+        EndedReport,
+    ),
+    Route("GET", "health", handlers.HealthHandler, ANYBODY, "Whether the service works", Health),
+    Route("GET", "openapi.json", handlers.OpenApiHandler, ANYBODY, "This description", None),
+)
+
+PATTERNS = {
+    "workspace": "([0-9a-f]{32})",
+    "admission": "([0-9a-f]{32})",
+    "organization": "([a-z0-9-]{1,63})",
+    "action": "(start|pause)",
+}
+
+
+def pattern(path: str) -> str:
+    """A route's path as a regular expression."""
+    for name, expression in PATTERNS.items():
+        path = path.replace("{" + name + "}", expression)
+    return path.replace("openapi.json", r"openapi\.json")
+
+
+def url_patterns(prefix: str) -> list[tuple[str, type[ApiHandler]]]:
+    """(pattern, handler) pairs for tornado; the last one answers 404 as JSON."""
+    paths = dict.fromkeys((route.path, route.handler) for route in ROUTES)
+    return [
+        *((f"{prefix}{API}{pattern(path)}", handler) for path, handler in paths),
+        (f"{prefix}{API}.*", handlers.UnknownHandler),
+    ]

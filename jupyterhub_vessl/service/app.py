@@ -1,0 +1,219 @@
+"""The service's process: reads the offer, opens the books, starts the loops, and listens.  All wiring is here."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlparse
+
+import sqlalchemy as sa
+from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
+from tornado import httpserver, netutil, web
+
+from .._version import __version__
+from ..ledger.database import Database
+from ..model.catalog import Offer
+from ..model.errors import OfferError, VesslError
+from ..model.text import bounded
+from ..offer import load_offer
+from .admission import Admissions
+from .api.base import BODY_BYTES_MAX
+from .api.routes import ROUTES, url_patterns
+from .carrier import Carrier
+from .clusters import Clusters
+from .core import Core, log, record_openings
+from .credits import Credits
+from .enforcer import Enforcer
+from .hub_client import HubClient
+from .pages.routes import page_patterns, page_settings
+from .parts import Parts
+from .reconciler import Reconciler
+from .views import Views
+from .workspaces import Workspaces
+
+BIND_TRIES, BIND_WAIT_SECONDS = 40, 0.25
+WHO_IS_CACHED_SECONDS = 30
+"""How long the hub's word on who a token belongs to is believed: a revoked right lasts at most this long."""
+
+
+class CannotServe(VesslError):
+    """The service cannot start; the message says why and what to do, in one sentence."""
+
+
+@dataclass(frozen=True)
+class HubEnvironment:
+    """What the hub tells a service through its environment (the hub's reference calls them JUPYTERHUB_*)."""
+
+    api_url: str
+    api_token: str
+    prefix: str
+    base_url: str
+    service_url: str
+
+    @classmethod
+    def read(cls) -> HubEnvironment:
+        """From this process's environment; raises `CannotServe` naming what is missing."""
+        names = ("JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_URL")
+        missing = [name for name in names if not os.environ.get(name)]
+        if missing:
+            raise CannotServe(f"{', '.join(missing)} is not set; the hub sets it when it starts the service.")
+        api_url, api_token, prefix, service_url = (os.environ[name] for name in names)
+        base_url = os.environ.get("JUPYTERHUB_BASE_URL", "/")
+        return cls(api_url, api_token, prefix.rstrip("/") + "/", base_url.rstrip("/") + "/", service_url)
+
+
+def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, ip: str = "127.0.0.1") -> int:
+    """Run the service until SIGTERM or SIGINT; returns the process's exit code.
+
+    Parameters
+    ----------
+    offer
+        Path of vessl.yaml.
+    database
+        SQLAlchemy URL of the ledger.
+    data_dir
+        Folder of the local backend's volumes, and of the lock that keeps a second writer out.
+    port
+        None takes the port of ``JUPYTERHUB_SERVICE_URL``.
+    """
+    logging.basicConfig(format="[%(levelname)1.1s %(asctime)s %(name)s] %(message)s", level=logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_serve(offer, database, Path(data_dir), port, ip))
+    except (OfferError, CannotServe) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except sa.exc.SQLAlchemyError as error:
+        print(f"The database cannot be used: {bounded(error.__cause__ or error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int | None, ip: str) -> None:
+    hub = HubEnvironment.read()
+    offer = load_offer(offer_file)
+    lock = await _only_writer(data_dir)
+    parts = assemble(offer, Database(database_url), hub, data_dir)
+    core = parts.core
+    try:
+        await core.database.migrate()
+        await core.database.run(lambda c: record_openings(c, offer, core.clock.now_ms()))
+        server = httpserver.HTTPServer(application(parts, hub), max_body_size=2 * BODY_BYTES_MAX)
+        server.add_sockets(await _bind(port or urlparse(hub.service_url).port or 8200, ip))
+        loops = [Enforcer(core).run(), Carrier(core).run(), Reconciler(core, parts.admissions).run()]
+        await _until_stopped([asyncio.create_task(loop) for loop in loops])
+        server.stop()
+        await server.close_all_connections()
+    finally:
+        await core.hub.close()
+        core.database.close()
+        lock.close()
+
+
+def assemble(offer: Offer, database: Database, hub: HubEnvironment, data_dir: Path) -> Parts:
+    """Put the parts together; nothing is opened or started yet."""
+    core = Core(offer, database, HubClient(hub.api_url, hub.api_token), Clusters(offer, data_dir))
+    credits = Credits(core)
+    return Parts(
+        core=core,
+        admissions=Admissions(core),
+        credits=credits,
+        views=Views(core, credits, hub.base_url),
+        workspaces=Workspaces(core),
+        base_url=hub.base_url,
+        prefix=hub.prefix,
+    )
+
+
+def application(parts: Parts, hub: HubEnvironment) -> web.Application:
+    """The API, the pages and the way to sign in, as one tornado application."""
+    auth = HubOAuth.instance(cache_max_age=WHO_IS_CACHED_SECONDS)
+    return web.Application(
+        [
+            (f"{hub.prefix}oauth_callback", HubOAuthCallbackHandler),
+            *url_patterns(hub.prefix),
+            *page_patterns(hub.prefix),
+        ],
+        parts=parts,
+        routes=ROUTES,
+        version=__version__,
+        hub_auth=auth,
+        # derived, so that people stay signed in when the service restarts
+        cookie_secret=hashlib.sha256(b"vessl cookies " + hub.api_token.encode()).digest(),
+        log_function=_log_request,
+        **page_settings(parts),
+    )
+
+
+def _log_request(handler: web.RequestHandler) -> None:
+    """One line for what failed; successes are too many to be read."""
+    status = handler.get_status()
+    if status >= 400 and status != 404:
+        request = handler.request
+        log.info("%s %s %s", status, request.method, bounded(request.path))
+
+
+async def _only_writer(data_dir: Path) -> IO[str]:
+    """Hold the lock that says who writes; wait a while for a service that is just ending."""
+    lock = _open_lock(data_dir)
+    for _ in range(BIND_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(BIND_WAIT_SECONDS)
+        else:
+            return lock
+    lock.close()
+    raise CannotServe(f"Another service already writes in {data_dir}; stop it first.")
+
+
+def _open_lock(data_dir: Path) -> IO[str]:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return (data_dir / "service.lock").open("w")
+    except OSError as error:
+        raise CannotServe(f"{data_dir} cannot be written: {error.strerror}.") from error
+
+
+async def _bind(port: int, ip: str) -> list:
+    """Listen; the port of a service that was just killed may take a moment to be free."""
+    for attempt in range(BIND_TRIES):
+        try:
+            return netutil.bind_sockets(port, ip)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or attempt + 1 == BIND_TRIES:
+                raise CannotServe(f"Port {port} on {ip} cannot be used: {error.strerror}.") from error
+        await asyncio.sleep(BIND_WAIT_SECONDS)
+    return []
+
+
+async def _until_stopped(loops: list[asyncio.Task[None]]) -> None:
+    """Run until a signal, the end of the process that started us, or a loop that broke."""
+    stopped, running = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        running.add_signal_handler(number, stopped.set)
+    log.info("the service is ready")
+    waits = [asyncio.create_task(stopped.wait()), asyncio.create_task(_parent_ended())]
+    done, _ = await asyncio.wait([*waits, *loops], return_when=asyncio.FIRST_COMPLETED)
+    for task in (*waits, *loops):
+        task.cancel()
+    await asyncio.gather(*waits, *loops, return_exceptions=True)
+    for task in done & set(loops):
+        raise CannotServe(f"A part of the service broke: {bounded(task.exception())}.")
+
+
+async def _parent_ended() -> None:
+    """Return when whoever started us is gone: a killed hub must not leave a service that holds its port."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110  the kernel tells nobody when a parent ends
+        await asyncio.sleep(0.5)
+    log.info("the process that started the service is gone")

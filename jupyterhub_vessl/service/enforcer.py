@@ -1,0 +1,95 @@
+"""The enforcer: sleeps until the next deadline, then pauses what can no longer be paid for.
+
+It writes nothing while nothing crosses a threshold.  What happens at one is decided by `model.lifecycle`; here
+it is recorded, and the carrier asks the hub to do it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from ..ledger import records
+from ..ledger.events import Event, record_event
+from ..ledger.schema import workspaces
+from ..ledger.spans import credit_snapshot
+from ..model.lifecycle import CreditSnapshot, PauseAction, exhaustion_actions, exhaustion_deadline_ms
+from .core import Core, log, wait_for_bell
+from .workspaces import pause_message
+
+LOOK_AGAIN_SECONDS = 60
+"""The longest sleep: a machine that was suspended, or whose clock was set, is noticed within a minute."""
+
+
+class Enforcer:
+    """Keeps organizations from spending more than they have, plus their buffer."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def run(self) -> None:
+        """Look, act, sleep until the next deadline or change; for ever."""
+        bell = self._core.bell.listen()
+        while True:
+            await wait_for_bell(bell, self._sleep_seconds())
+            try:
+                await self.look()
+            except Exception:
+                log.exception("the enforcer could not look; it tries again in a second")
+                self._core.next_deadline_ms = self._core.clock.now_ms() + 1000
+
+    def _sleep_seconds(self) -> float:
+        deadline_ms = self._core.next_deadline_ms
+        if deadline_ms is None:
+            return LOOK_AGAIN_SECONDS
+        return min(max(deadline_ms - self._core.clock.now_ms(), 0) / 1000 + 0.001, LOOK_AGAIN_SECONDS)
+
+    async def look(self) -> None:
+        """Record every pause that is due now and find the next deadline."""
+        paused, deadline_ms = await self._core.database.run(self._look)
+        self._core.next_deadline_ms = deadline_ms
+        if paused:
+            self._core.bell.ring()
+
+    def _look(self, connection: sa.Connection) -> tuple[int, int | None]:
+        paused, deadlines = 0, []
+        intended = {w.id for w in records.find_workspaces(connection, workspaces.c.intent != "")}
+        for name, organization in self._core.offer.organizations.items():
+            now_ms = self._core.clock.now_ms()
+            snapshot = credit_snapshot(connection, name, organization.currency)
+            snapshot = _without(snapshot, intended)
+            actions = exhaustion_actions(snapshot, organization.credits, now_ms)
+            for action in actions:
+                self._record(connection, action, now_ms)
+            paused += len(actions)
+            deadline_ms = None if actions else exhaustion_deadline_ms(snapshot, organization.credits, now_ms)
+            if deadline_ms is not None:
+                deadlines.append(deadline_ms)
+        return paused, min(deadlines, default=None)
+
+    def _record(self, connection: sa.Connection, action: PauseAction, now_ms: int) -> None:
+        workspace = records.workspace_by_id(connection, action.workspace_id)
+        if workspace is None:
+            return
+        why = action.message[:1].upper() + action.message[1:]
+        message = pause_message(why, workspace.plan, "Resume after a top-up.")
+        records.save_workspace(connection, replace(workspace, intent=records.EXHAUST, intent_message=message))
+        event = Event(
+            now_ms,
+            "credits-exhausted",
+            f"{workspace.title} is paused: {action.message}.",
+            "service",
+            workspace.organization,
+            workspace.team,
+            workspace.person,
+            workspace.id,
+        )
+        record_event(connection, event)
+        log.info("pausing workspace %s: %s", workspace.id, action.message)
+
+
+def _without(snapshot: CreditSnapshot, workspace_ids: set[str]) -> CreditSnapshot:
+    """The snapshot without workspaces that are being stopped already; they still cost until they end."""
+    running = tuple(w for w in snapshot.running if w.workspace_id not in workspace_ids)
+    return replace(snapshot, running=running)

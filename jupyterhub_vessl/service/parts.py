@@ -1,0 +1,24 @@
+"""The service's parts as the handlers see them; `app` puts them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .admission import Admissions
+from .core import Core
+from .credits import Credits
+from .views import Views
+from .workspaces import Workspaces
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a handler may use.  ``base_url`` is the hub's, ``prefix`` the service's own path."""
+
+    core: Core
+    admissions: Admissions
+    credits: Credits
+    views: Views
+    workspaces: Workspaces
+    base_url: str
+    prefix: str

@@ -1,0 +1,106 @@
+"""The reconciler: compares the hub and the clusters with the records, every few seconds.
+
+What a disagreement means is decided by `model.reconcile`; here the lists are taken and the verdict is carried
+out.  While the hub does not answer nothing is concluded from its silence: clusters are asked instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..ledger import records
+from ..ledger.records import AdmissionRecord
+from ..model.reconcile import HubServer, OpenAdmission, Suspect, reconcile
+from ..model.text import bounded
+from .admission import Admissions
+from .core import Core, log
+from .hub_client import HubUnreachable
+
+PASS_SECONDS = 5.0
+NOTE_MS = 60_000
+"""How often "all are alive" is written down while something runs: a crash of everything is billed to then."""
+
+
+class Reconciler:
+    """Keeps records true when hooks were missed."""
+
+    def __init__(self, core: Core, admissions: Admissions) -> None:
+        self._core = core
+        self._admissions = admissions
+        self._suspected: frozenset[Suspect] = frozenset()
+        self._noted_ms = 0
+
+    async def run(self) -> None:
+        """Take a pass every few seconds; for ever."""
+        await self._remember_sightings()
+        while True:
+            try:
+                await self.take_pass()
+            except Exception:
+                log.exception("a reconciliation pass failed; the next one is in %s s", PASS_SECONDS)
+            await asyncio.sleep(PASS_SECONDS)
+
+    async def _remember_sightings(self) -> None:
+        """After a restart: what is open was last seen alive when it was last noted, or when it became ready."""
+        noted_ms = await self._core.database.run(records.last_alive_ms)
+        for record in await self._core.database.run(records.open_admissions):
+            since_ms = record.ready_ms or record.created_ms
+            self._core.alive_ms.setdefault(record.workspace_id, max(since_ms, noted_ms))
+
+    async def take_pass(self) -> None:
+        """Compare once and act on what was seen wrong twice."""
+        opened = await self._core.database.run(records.open_admissions)
+        servers = await self._servers()
+        await self._see(opened, servers)
+        if servers is None:
+            self._suspected = frozenset()
+            return
+        verdict = reconcile(servers, tuple(self._open(record) for record in opened), self._suspected)
+        self._suspected = verdict.suspects
+        for end in verdict.ends:
+            log.warning("admission %s: %s", end.admission_id, end.detail)
+            await self._admissions.lost(end.admission_id, end.at_ms, end.reason, end.detail)
+        for stop in verdict.stops:
+            log.warning("stopping server %s/%s: %s", bounded(stop.user), bounded(stop.server_name), stop.reason)
+            await self._core.hub.stop(stop.user, stop.server_name)
+
+    async def _servers(self) -> dict[tuple[str, str], HubServer] | None:
+        try:
+            servers = await self._core.hub.active_servers()
+        except HubUnreachable as error:
+            if self._core.hub_answers:
+                log.warning("the hub does not answer: %s", error)
+            self._core.hub_answers = False
+            return None
+        self._core.hub_answers = True
+        return servers
+
+    def _open(self, record: AdmissionRecord) -> OpenAdmission:
+        return OpenAdmission(
+            admission_id=record.id,
+            user=record.plan.user,
+            server_name=record.plan.server_name,
+            ready=record.ready_ms is not None,
+            last_alive_ms=self._core.alive_ms.get(record.workspace_id, record.ready_ms or record.created_ms),
+        )
+
+    async def _see(self, opened: tuple[AdmissionRecord, ...], servers: dict[tuple[str, str], HubServer] | None) -> None:
+        """Remember which workspaces are alive now: the cluster knows best, else the hub's word counts."""
+        ready = [record for record in opened if record.ready_ms is not None]
+        running = await self._core.clusters.alive(record.plan for record in ready)
+        now_ms = self._core.clock.now_ms()
+        seen_all = bool(ready)
+        for record in ready:
+            if self._core.clusters.knows(record.plan.cluster):
+                alive = record.workspace_id in running
+            else:
+                alive = servers is not None and (record.plan.user, record.plan.server_name) in servers
+            if alive:
+                self._core.alive_ms[record.workspace_id] = now_ms
+                self._core.gone.discard(record.workspace_id)
+            elif self._core.clusters.knows(record.plan.cluster):
+                self._core.gone.add(record.workspace_id)
+            seen_all = seen_all and alive
+        if seen_all and now_ms - self._noted_ms >= NOTE_MS:
+            await self._core.database.run(lambda c: records.note_alive(c, now_ms))
+            self._noted_ms = now_ms
