@@ -16,7 +16,7 @@ def check_mount_path(value: str) -> str:
 
     Segments are letters, digits and ``. _ -`` and do not start with a dot, so ``..`` cannot be written.
     """
-    path = value.strip().rstrip("/")
+    path = value.rstrip("/")
     if len(path) > PATH_CHARACTERS_MAX:
         raise ValueError(f"a path has at most {PATH_CHARACTERS_MAX} characters")
     segments = path.split("/")[1:]

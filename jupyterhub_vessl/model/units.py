@@ -10,8 +10,8 @@ from decimal import Decimal
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 _SIZES = {"Ki": KIB, "Mi": MIB, "Gi": GIB, "Ti": TIB, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(Ki|Mi|Gi|Ti|K|M|G|T)")
-_DURATION = re.compile(r"(\d{1,6})(s|m|h|d)")
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(Ki|Mi|Gi|Ti|K|M|G|T)")
+_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -52,8 +52,7 @@ def kept_and_lost(plan: WorkspacePlan) -> tuple[str, str]:
 def pause_message(why: str, plan: WorkspacePlan, then: str) -> str:
     """The sentence shown beside "Paused at 14:20": why, what is kept, what is gone, what now."""
     kept, lost = kept_and_lost(plan)
-    verb = "are" if " and " in kept else "is"
-    return f"{why}. Your files in {kept} {verb} kept; {lost} is gone. {then}"
+    return f"{why}. Your files in {kept} are kept; {lost} is gone. {then}"
 
 
 class Workspaces:

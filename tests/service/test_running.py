@@ -1,0 +1,221 @@
+"""What happens to running workspaces: pauses by people and by credits, termination, reconciliation, restarts."""
+
+from fractions import Fraction
+
+import pytest
+import sqlalchemy as sa
+
+from jupyterhub_vessl.ledger import schema
+from jupyterhub_vessl.ledger.records import open_admissions
+from jupyterhub_vessl.model.money import HOUR_MS
+from jupyterhub_vessl.model.reconcile import HubServer
+from jupyterhub_vessl.service.carrier import Carrier
+from jupyterhub_vessl.service.enforcer import Enforcer
+from jupyterhub_vessl.service.reconciler import Reconciler
+
+
+@pytest.fixture
+def report_ends(service):
+    """The spawner's side: when the hub stops a server, its end is reported."""
+
+    async def on_stop(user, server_name):
+        for record in await service.parts.core.database.run(open_admissions):
+            if (record.plan.user, record.plan.server_name) == (user, server_name):
+                await service.ended(record.id)
+
+    service.hub.on_stop = on_stop
+
+
+@pytest.fixture
+def carrier(service):
+    return Carrier(service.parts.core)
+
+
+@pytest.fixture
+def enforcer(service):
+    return Enforcer(service.parts.core)
+
+
+@pytest.fixture
+def reconciler(service):
+    return Reconciler(service.parts.core, service.parts.admissions)
+
+
+async def only(service, who="mia"):
+    _, listed = await service.call("GET", "workspaces", who)
+    (view,) = listed["workspaces"]
+    return view
+
+
+async def rows(service, table):
+    query = sa.select(sa.func.count()).select_from(table)
+    return await service.parts.core.database.run(lambda c: c.execute(query).scalar())
+
+
+async def test_pause_keeps_the_workspace_and_says_who_did_it(service, carrier, report_ends):
+    _, workspace_id = await service.run()
+    status, _ = await service.call("POST", f"workspaces/{workspace_id}/pause", "mia", {})
+    assert status == 202
+    assert await carrier.carry() == 0
+    view = await only(service)
+    assert view["state"] == "paused"
+    assert view["message"] == ("Paused by mia. Your files in Home are kept; /scratch is gone. Resume when you like.")
+    assert "start" in view["actions"]
+
+
+async def test_pausing_twice_is_one_pause(service, carrier, report_ends):
+    _, workspace_id = await service.run()
+    for _ in range(2):
+        status, _ = await service.call("POST", f"workspaces/{workspace_id}/pause", "mia", {})
+        assert status == 202
+    await carrier.carry()
+    assert service.hub.calls.count(("DELETE", "mia/")) == 1
+    status, refusal = await service.call("POST", f"workspaces/{workspace_id}/pause", "mia", {})
+    assert (status, refusal["message"]) == (409, "This workspace is paused.")
+
+
+async def test_a_pause_that_the_hub_cannot_do_now_is_done_later(service, carrier, report_ends):
+    _, workspace_id = await service.run()
+    await service.call("POST", f"workspaces/{workspace_id}/pause", "mia", {})
+    service.hub.down = True
+    assert await carrier.carry() == 1
+    service.hub.down = False
+    assert await carrier.carry() == 0
+    assert (await only(service))["state"] == "paused"
+
+
+async def test_the_enforcer_pauses_at_the_computed_millisecond(service, enforcer, carrier, clock, report_ends):
+    await service.run(spec="cpu-medium")
+    await enforcer.look()
+    deadline_ms = service.parts.core.next_deadline_ms
+    _, balance = await service.call("GET", "organizations/acme/balance", "ada")
+    assert balance["pause_ms"] == deadline_ms
+    expected = Fraction(60_000_000 * HOUR_MS, 110_000)  # 50 credits and the buffer of 10, at 0.11 per hour
+    assert abs(deadline_ms - clock.ms - expected) <= 20
+
+    clock.ms = deadline_ms - 1
+    await enforcer.look()
+    assert (await only(service))["state"] == "running"
+    assert await service.balance_micros() > -10_000_000
+
+    clock.ms = deadline_ms
+    await enforcer.look()
+    await carrier.carry()
+    assert await service.balance_micros() == -10_000_000
+    view = await only(service)
+    assert view["state"] == "paused"
+    assert view["message"].startswith("Credits reached −$10.00. Your files in Home")
+    assert view["message"].endswith("Resume after a top-up.")
+    status, refusal = await service.admit(team="vision", spec="cpu-small")
+    assert status == 402, refusal
+    _, events = await service.call("GET", "events", "mia")
+    assert "credits-exhausted" in [event["kind"] for event in events["events"]]
+
+
+async def test_the_enforcer_writes_nothing_while_nothing_is_due(service, enforcer, clock):
+    await service.run()
+    await enforcer.look()
+    before = [await rows(service, table) for table in schema.metadata.sorted_tables]
+    for _ in range(100):
+        clock.ms += 60_000
+        await enforcer.look()
+    assert [await rows(service, table) for table in schema.metadata.sorted_tables] == before
+
+
+async def test_a_top_up_moves_the_deadline_and_allows_starts_again(service, enforcer, carrier, clock, report_ends):
+    await service.run(spec="cpu-medium")
+    await enforcer.look()
+    first = service.parts.core.next_deadline_ms
+    body = {"amount": "11", "reference": "invoice 1"}
+    status, _ = await service.call("POST", "organizations/acme/top-ups", "ada", body)
+    assert status == 201
+    await enforcer.look()
+    assert service.parts.core.next_deadline_ms == first + 100 * HOUR_MS
+
+
+async def test_terminate_deletes_the_workspaces_own_volume_and_nothing_else(service, carrier, report_ends):
+    _, workspace_id = await service.run(storage={"datasets": "/data"})
+    data = service.parts.core.clusters._adapters["laptop"]._data
+    home = data / "volumes/workspace" / workspace_id
+    other = data / "volumes/workspace" / ("0" * 32)
+    shared = data / "volumes/cluster/acme/laptop/datasets"
+    for folder in (home, other, shared):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+    status, view = await service.call("DELETE", f"workspaces/{workspace_id}", "mia")
+    assert (status, view["actions"]) == (202, [])
+    await carrier.carry()
+    assert (await only(service))["state"] == "terminated"
+    assert not home.exists()
+    assert (other / "file").exists()
+    assert (shared / "file").exists()
+
+
+async def test_after_termination_the_same_server_is_a_new_workspace(service, carrier, report_ends):
+    _, workspace_id = await service.run()
+    await service.call("DELETE", f"workspaces/{workspace_id}", "mia")
+    await carrier.carry()
+    _, again = await service.run()
+    assert again != workspace_id
+
+
+async def test_a_server_that_vanished_is_billed_to_when_it_was_last_seen(service, reconciler, clock, monkeypatch):
+    before = await service.balance_micros()
+    await service.run()
+    core = service.parts.core
+    monkeypatch.setattr(core.clusters, "_adapters", {})  # a cluster that cannot be asked: the hub's word counts
+    clock.ms += 100_000
+    await reconciler.take_pass()
+    service.hub.servers.clear()
+    clock.ms += 500_000
+    await reconciler.take_pass()
+    assert (await only(service))["state"] == "running"
+    await reconciler.take_pass()
+    assert (await only(service))["state"] == "paused"
+    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
+
+
+async def test_while_the_hub_is_down_nothing_is_concluded(service, reconciler, clock):
+    await service.run()
+    service.hub.down = True
+    for _ in range(5):
+        clock.ms += 60_000
+        await reconciler.take_pass()
+    assert (await only_from_database(service)) == 1
+    _, health = await service.call("GET", "health")
+    assert (health["status"], health["hub"]) == ("degraded", "does not answer")
+
+
+async def only_from_database(service):
+    return len(await service.parts.core.database.run(open_admissions))
+
+
+async def test_a_server_that_nobody_admitted_is_stopped(service, reconciler):
+    service.hub.servers["eve", ""] = HubServer("eve", "", True)
+    await reconciler.take_pass()
+    assert ("DELETE", "eve/") not in service.hub.calls
+    await reconciler.take_pass()
+    assert ("DELETE", "eve/") in service.hub.calls
+
+
+async def test_more_servers_than_a_page_are_all_seen(service):
+    for number in range(450):
+        service.hub.servers[f"u{number}", ""] = HubServer(f"u{number}", "", True)
+    assert len(await service.parts.core.hub.active_servers()) == 450
+
+
+async def test_after_a_restart_the_last_note_of_life_counts(service, reconciler, clock, monkeypatch):
+    before = await service.balance_micros()
+    await service.run()
+    core = service.parts.core
+    monkeypatch.setattr(core.clusters, "_adapters", {})
+    clock.ms += 120_000
+    await reconciler.take_pass()  # writes "all alive"
+    core.alive_ms.clear()  # the service is killed; later everything is gone
+    service.hub.servers.clear()
+    clock.ms += 3_600_000
+    again = Reconciler(core, service.parts.admissions)
+    await again._remember_sightings()
+    await again.take_pass()
+    await again.take_pass()
+    assert await service.balance_micros() == before - round(Fraction(50_000 * 120_000, HOUR_MS))
