@@ -1,0 +1,546 @@
+"""The form: what a browser sends becomes a request or one sentence, and what is offered becomes honest choices."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextvars import copy_context
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub_vessl_spawner import form
+from jupyterhub_vessl_spawner.form_fields import Draft, draft_from_form, draft_from_request, request_from_form
+from jupyterhub_vessl_spawner.form_scene import Notice
+from jupyterhub_vessl_spawner.form_view import FormView, form_view
+from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused
+
+import jupyterhub_vessl.demo
+from jupyterhub_vessl.model.availability import Capacity
+from jupyterhub_vessl.model.errors import BadInput, NoCredits, Unavailable
+from jupyterhub_vessl.model.lifecycle import State
+from jupyterhub_vessl.model.request import parse_request
+from jupyterhub_vessl.model.units import GIB
+from jupyterhub_vessl.model.wire import CreditsView, Me, OfferView, TeamView, WorkspaceView
+from jupyterhub_vessl.offer import load_offer
+from jupyterhub_vessl.service.offer_view import offer_view
+
+NOW_MS = 1_795_000_000_000  # Wed 2026-11-18 11:06:40 UTC
+LAPTOP = Capacity(cpu_millis=2000, memory_bytes=8 * GIB)
+DEMO = Path(jupyterhub_vessl.demo.__file__).parent / "vessl.yaml"
+BROWSER = {"name": [""], "team": ["vision"], "preset": ["notebook"], "spec": [""], "image": [""]}
+"""What a browser without JavaScript sends when nothing is touched."""
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&"
+
+
+def team(name: str, title: str, *, organization: str = "acme", may_create: bool = True) -> TeamView:
+    role = "member" if may_create else "viewer"
+    return TeamView(organization=organization, name=name, title=title, role=role, may_create=may_create)
+
+
+def credits(balance_micros: int, rate_micros_per_hour: int = 0, **changes: Any) -> CreditsView:
+    values = {
+        "organization": "acme",
+        "title": "Acme Research",
+        "currency": "USD",
+        "contact": "ada@acme.example",
+        "balance_micros": balance_micros,
+        "rate_micros_per_hour": rate_micros_per_hour,
+        "buffer_micros": 10_000_000,
+        "minimum_top_up_micros": 1_000_000,
+        "empty_ms": None,
+        "pause_ms": None,
+        "at_ms": NOW_MS,
+    }
+    return CreditsView(**(values | changes))
+
+
+VISION, SPEECH = team("vision", "Computer Vision"), team("speech", "Speech")
+
+
+def offered(
+    *, teams: tuple[TeamView, ...] = (VISION, SPEECH), money: tuple[CreditsView, ...] | None = None, **changes: Any
+) -> OfferView:
+    """The demo's offer on a small laptop, as a person of these teams sees it."""
+    money = (credits(41_200_000),) if money is None else money
+    me = Me(name="mia", memberships=(), teams=teams, admin_of=(), credits=money)
+    return offer_view(load_offer(DEMO), me, {"laptop": LAPTOP}).model_copy(update=changes)
+
+
+def view_of(offer: OfferView, draft: Draft | None = None, refused: Any = None) -> FormView:
+    view = form_view(offer, draft or Draft(), refused, NOW_MS)
+    assert isinstance(view, FormView)
+    return view
+
+
+def paused(**changes: Any) -> WorkspaceView:
+    values = {
+        "id": "w1",
+        "user": "mia",
+        "server_name": "",
+        "title": "fine-tune llama",
+        "organization": "acme",
+        "team": "speech",
+        "currency": "USD",
+        "cluster": "laptop",
+        "cluster_title": "This machine",
+        "spec": "cpu-small",
+        "spec_title": "CPU small",
+        "image_title": "Python",
+        "state": State.PAUSED,
+        "since_ms": NOW_MS,
+        "created_ms": NOW_MS,
+        "rate_micros_per_hour": 0,
+        "spent_micros": 0,
+    }
+    return WorkspaceView(**(values | changes))
+
+
+class Page(HTMLParser):
+    """The form as a browser takes it apart: labels, controls, ids, and what would be sent."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.controls: list[dict[str, str | None]] = []
+        self.labels: set[str] = set()
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.sent: dict[str, list[str]] = {}
+        self._select: dict[str, str | None] | None = None
+        self._template = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        if tag == "template":
+            self._template += 1
+        if self._template:
+            return
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "label":
+            self.labels.add(str(values["for"]))
+        if tag in ("input", "select", "textarea"):
+            self.controls.append(values)
+            self._select = values if tag == "select" else None
+        if tag == "input" and "disabled" not in values:
+            kind = values.get("type", "text")
+            if kind not in ("radio", "checkbox") or "checked" in values:
+                self._send(values)
+        if tag == "option" and self._select and "selected" in values:
+            self._send({"name": self._select["name"], "value": values["value"]})
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "template":
+            self._template -= 1
+
+    def _send(self, values: dict[str, str | None]) -> None:
+        self.sent.setdefault(str(values["name"]), []).append(values.get("value") or "")
+
+
+# -- parsing -------------------------------------------------------------------
+
+
+def test_an_untouched_form_asks_for_the_preset_and_nothing_else() -> None:
+    assert form.parse_form(BROWSER) == {"team": "vision", "preset": "notebook"}
+
+
+def test_the_drawn_form_sent_back_untouched_is_accepted() -> None:
+    sent = Page(form.render(view_of(offered()))).sent
+    assert form.parse_form(sent) == {"team": "vision", "preset": "notebook"}
+
+
+def test_a_request_drawn_into_the_form_comes_back_the_same() -> None:
+    options = {
+        "name": "fine-tune llama",
+        "team": "vision",
+        "preset": "web-app",
+        "spec": "cpu-medium",
+        "image": "laptop",
+        "storage": {"datasets": "/data", "handbook": "/shared/book"},
+        "ports": {"app": {"type": "http", "port": 3000}, "db": {"type": "tcp", "port": 5432}},
+        "environment": {"WANDB_PROJECT": "llama <3", "EMPTY": ""},
+    }
+    draft = draft_from_request(parse_request(options))
+    assert form.parse_form(Page(form.render(view_of(offered(), draft))).sent) == options
+
+
+def test_sections_that_were_emptied_on_purpose_stay_empty() -> None:
+    options = {"preset": "web-app", "team": "vision", "storage": {}, "ports": {}, "environment": {}}
+    draft = draft_from_request(parse_request(options))
+    assert form.parse_form(Page(form.render(view_of(offered(), draft))).sent) == options
+
+
+def test_an_unticked_volume_is_not_mounted() -> None:
+    assert "storage" not in form.parse_form({**BROWSER, "mount_path.datasets": ["/data"]})
+
+
+def test_blank_rows_are_no_rows() -> None:
+    sent = {**BROWSER, "port.0.name": [""], "port.0.type": ["tcp"], "port.0.number": [" "], "variable.3.name": [""]}
+    assert "ports" not in form.parse_form(sent)
+    assert "environment" not in form.parse_form(sent)
+
+
+def test_the_xsrf_token_is_not_a_choice() -> None:
+    assert form.parse_form({**BROWSER, "_xsrf": ["2|abc"]}) == form.parse_form(BROWSER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"price": ["0"]}, "", "no field 'price'"),
+        ({"port.0.host": ["x"]}, "", "no field"),
+        ({"variable.0.number": ["1"]}, "", "no field"),
+        ({"port.1234.name": ["x"]}, "", "no field"),
+        ({"mount.../etc": ["yes"]}, "", "no field"),
+        ({"none.spec": ["yes"]}, "", "no field"),
+        ({"upload_file": [b"x"]}, "", "no field"),
+        ({"name": [b"x"]}, "name", "is text"),
+        ({"spec": ["a", "b"]}, "spec", "2 times"),
+        ({"team": []}, "team", "0 times"),
+        ({"mount.datasets": ["yes"], "mount_path.datasets": [" "]}, "storage", "where datasets"),
+        ({"mount.datasets": ["yes"], "mount_path.datasets": ["/data/../etc"]}, "storage", "absolute path"),
+        ({"mount.datasets": ["yes"], "mount_path.datasets": ["/etc"]}, "storage", "belongs to the system"),
+        ({"port.0.name": ["app"], "port.0.number": ["-1"]}, "ports", "needs a number"),
+        ({"port.0.name": ["app"], "port.0.number": ["３０００"]}, "ports", "needs a number"),
+        ({"port.0.name": ["app"], "port.0.number": ["80"]}, "ports", "1024 to 65535"),
+        ({"port.0.number": ["3000"]}, "ports", "needs a name"),
+        ({"port.0.name": ["a"], "port.0.number": ["3000"], "port.0.type": ["udp"]}, "ports", "http"),
+        (
+            {"port.0.name": ["a"], "port.0.number": ["3000"], "port.1.name": ["a"], "port.1.number": ["3001"]},
+            "ports",
+            "Two ports",
+        ),
+        ({"variable.0.value": ["x"]}, "environment", "needs a name"),
+        ({"variable.0.name": ["JUPYTERHUB_API_TOKEN"], "variable.0.value": ["x"]}, "environment", "set by the system"),
+        ({"variable.0.name": ["A"], "variable.1.name": ["A"]}, "environment", "twice"),
+        ({"variable.0.name": ["A"], "variable.0.value": ["{x}"]}, "environment", "plain text"),
+        ({"name": ["$(reboot)"]}, "name", "plain text"),
+        ({"name": ["a\nb"]}, "name", "one line"),
+        ({"name": ["ab\n"]}, "name", "one line"),
+        ({"name": ["a\0b"]}, "name", "one line"),
+        ({"name": ["x" * 81]}, "name", "80 characters"),
+        ({"name": ["x" * 10_000_000]}, "name", "4096 characters"),
+        ({"team": ["../vision"]}, "team", "lower-case"),
+        ({f"variable.{n}.value": ["x" * 4096] for n in range(64)}, "", "128 KiB"),
+        ({f"nothing.{n}": ["x"] for n in range(700)}, "", "600 fields"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_one_sentence_at_its_field(
+    changes: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(BadInput) as wrong:
+        request_from_form({**BROWSER, **changes})
+    assert wrong.value.field == field
+    assert words in wrong.value.message
+    assert len(wrong.value.message) < 300
+    with pytest.raises(VesslSpawnRefused) as refused:
+        form.parse_form({**BROWSER, **changes})
+    assert refused.value.jupyterhub_message == wrong.value.sentence()
+
+
+@pytest.mark.parametrize("field", ["spec", "image"])
+def test_a_form_without_a_choice_is_refused_instead_of_taking_the_cheapest(field: str) -> None:
+    sent = {key: value for key, value in BROWSER.items() if key != field}
+    with pytest.raises(BadInput) as wrong:
+        request_from_form(sent)
+    assert wrong.value.field == field
+
+
+def test_a_wrong_form_is_kept_as_it_was_sent() -> None:
+    draft = draft_from_form({**BROWSER, "port.7.name": ["App!"], "port.7.number": ["x"], "mount_path.datasets": ["no"]})
+    assert (draft.ports[0].name, draft.ports[0].number) == ("App!", "x")
+    assert draft.mount_paths == {"datasets": "no"}
+
+
+# -- what is shown -------------------------------------------------------------
+
+
+def test_what_may_not_be_chosen_is_shown_with_the_reason() -> None:
+    view = view_of(offered())
+    reasons = {spec.value: spec.obstacle for spec in view.specs}
+    assert reasons["cpu-small"] == ""
+    assert reasons["cpu-large"] == "this machine has 2 CPU"
+    assert reasons["h100-1"] == "this machine has no H100 GPU"
+    assert next(i for i in view.images if i.value == "pytorch").obstacle
+    assert next(p for p in view.presets if p.value == "fine-tune").obstacle == "this machine has no H100 GPU"
+    html = form.render(view)
+    assert re.search(r'id="spec-h100-1"[^>]* disabled', html)
+    assert not re.search(r'id="spec-cpu-small"[^>]* disabled', html)
+
+
+def test_lasts_until_counts_to_the_buffer_with_everything_that_runs() -> None:
+    """(41.20 + 10) / (1.55 + 0.05) h = 32 h exactly."""
+    view = view_of(offered(money=(credits(41_200_000, 50_000),)))
+    a100 = next(spec for spec in view.specs if spec.value == "a100-1")
+    assert a100.quote is not None
+    assert a100.quote.until_iso == "2026-11-19T19:06:40Z"
+    assert (a100.quote.until, a100.quote.duration) == ("Thu 19:06 UTC", "32 h")
+    assert (a100.quote.compute.text, a100.quote.compute.exact) == ("$1.55/h", "$1.550000/h")
+
+
+def test_the_price_of_home_counts_unless_it_is_billed_already() -> None:
+    offer = offered(teams=(SPEECH,), money=(credits(40_000_000),))
+    dear = offer.home.model_copy(update={"rate_micros_per_hour": 50_000})
+    new = view_of(offer.model_copy(update={"home": dear}))
+    again = view_of(offer.model_copy(update={"home": dear, "workspace": paused()}))
+    assert [v.specs[0].quote.now.text for v in (new, again) if v.specs[0].quote] == ["$0.10/h", "$0.10/h"]
+    assert new.specs[0].quote is not None
+    assert again.specs[0].quote is not None
+    assert new.specs[0].quote.duration == "20 days"  # 50 / 0.10 = 500 h
+    assert again.specs[0].quote.duration == "41 days"  # 50 / 0.05 = 1000 h: the organization pays for home already
+
+
+def test_credits_that_last_for_ages_or_for_ever_are_said_in_words() -> None:
+    ages = view_of(offered(money=(credits(10**15),)))
+    assert ages.specs[0].quote is not None
+    assert ages.specs[0].quote.instead == "lasts more than 10 years"
+    free = offered().specs[0].model_copy(update={"rate_micros_per_hour": 0})
+    for_ever = view_of(offered(specs=(free,)))
+    assert for_ever.specs[0].quote is not None
+    assert for_ever.specs[0].quote.instead == "credits are not used up"
+
+
+@pytest.mark.parametrize(("balance", "starts"), [(1, True), (0, False), (-2_100_000, False)])
+def test_start_is_off_exactly_when_the_service_would_refuse_for_want_of_credits(balance: int, starts: bool) -> None:
+    view = view_of(offered(money=(credits(balance),)))
+    assert bool(view.no_start) is not starts
+    button = re.search(r"<button[^>]*vessl-start[^>]*>", form.render(view))
+    assert button
+    assert ("disabled" in button[0]) is not starts
+    if not starts:
+        assert "ada@acme.example" in view.credits_notice
+        assert "Not started" not in view.credits_notice
+
+
+def test_one_organization_without_credits_does_not_turn_start_off_for_the_other() -> None:
+    labs = team("labs", "Labs", organization="other")
+    money = (credits(0), credits(5_000_000, organization="other", title="Other", currency="EUR"))
+    view = view_of(offered(teams=(VISION, labs), money=money))
+    assert view.credits_notice
+    assert not view.no_start
+    assert view.data["teams"]["labs"]["quotes"]["cpu-small"]["compute"]["text"] == "€0.05/h"
+    assert view.data["teams"]["vision"]["no_start"]
+
+
+def test_a_viewer_gets_a_notice_with_whom_to_ask_and_no_form() -> None:
+    notice = form_view(offered(teams=(team("speech", "Speech", may_create=False),)), Draft(), None, NOW_MS)
+    assert isinstance(notice, Notice)
+    assert "ada@acme.example" in notice.sentence
+    page = Page(form.render(notice))
+    assert page.controls == []
+    assert "button" not in page.tags
+
+
+def test_an_existing_workspace_keeps_its_team_and_its_name() -> None:
+    view = view_of(offered(workspace=paused()), Draft(team="vision"))
+    assert view.heading == "Start fine-tune llama again"
+    assert (view.team_fixed, [t.value for t in view.teams]) == (True, ["speech"])
+    assert view.name == "fine-tune llama"
+    assert Page(form.render(view)).sent["team"] == ["speech"]
+
+
+def test_the_workspace_of_a_team_one_has_left_cannot_be_started() -> None:
+    notice = form_view(offered(workspace=paused(team="audio")), Draft(), None, NOW_MS)
+    assert isinstance(notice, Notice)
+    assert "audio" in notice.sentence
+
+
+def test_a_choice_that_is_no_longer_available_is_not_replaced_silently() -> None:
+    view = view_of(offered(), Draft(preset="", spec="h100-1", image="pytorch"))
+    assert "H100 × 1 was chosen before and is not available" in view.errors["spec"]
+    assert not any(spec.selected for spec in view.specs)
+    assert "image" in view.errors
+    page = Page(form.render(view))
+    assert "spec" not in page.sent
+    with pytest.raises(BadInput):
+        request_from_form({**page.sent, "image": ["laptop"]})
+
+
+def test_without_presets_the_cheapest_spec_that_is_available_is_chosen() -> None:
+    view = view_of(offered(presets=()))
+    assert [spec.value for spec in view.specs if spec.selected] == ["cpu-small"]
+    assert form.parse_form(Page(form.render(view)).sent) == {"team": "vision", "spec": "cpu-small", "image": "laptop"}
+
+
+def test_a_preset_that_needs_another_team_is_not_chosen_beforehand() -> None:
+    first = next(p for p in offered().presets if p.name == "web-app")
+    view = view_of(offered(presets=(first,)), Draft(team="speech"))
+    assert view.choose_yourself
+    assert "only for Computer Vision" in view.presets[0].note
+
+
+# -- HTML ----------------------------------------------------------------------
+
+
+def hostile_offer() -> OfferView:
+    data = offered().model_dump(mode="json")
+    for part in ("clusters", "specs", "images", "presets", "volumes"):
+        for item in data[part]:
+            item["title"] = HOSTILE
+            if "description" in item:
+                item["description"] = HOSTILE
+            item["obstacles"] = {name: HOSTILE for name in item.get("obstacles", {}) if item["name"] != "cpu-small"}
+    for item in [*data["me"]["teams"], *data["me"]["credits"]]:
+        item["title"] = HOSTILE
+    data["me"]["credits"][0] |= {"contact": HOSTILE, "balance_micros": -1}
+    return OfferView.model_validate(data)
+
+
+def test_hostile_titles_and_values_stay_text() -> None:
+    sent = {
+        **BROWSER,
+        "name": [HOSTILE],
+        "port.0.name": [HOSTILE],
+        "variable.0.name": [HOSTILE],
+        "variable.0.value": ["</script><script>alert(3)</script>"],
+        "mount_path.datasets": [HOSTILE],
+    }
+    refused = BadInput(HOSTILE, field="ports")
+    html = form.render(view_of(hostile_offer(), draft_from_form(sent), refused))
+    page, plain = Page(html), Page(form.render(view_of(offered())))
+    assert "img" not in page.tags
+    assert page.tags.count("script") == plain.tags.count("script")
+    assert all("onerror" not in control for control in page.controls)
+    assert page.sent["name"] == [HOSTILE]
+
+
+def test_our_script_and_style_cannot_end_early() -> None:
+    static = form.HERE / "static"
+    for name, end in (("form.js", "</script"), ("form.js", "<!--"), ("vessl.css", "</style")):
+        assert end not in (static / name).read_text("utf-8")
+
+
+def drafts() -> Iterator[FormView]:
+    yield view_of(offered())
+    yield view_of(offered(teams=(SPEECH,)), Draft(preset=""))
+    yield view_of(offered(), Draft(emptied=frozenset({"ports"})), BadInput("No.", field="storage"))
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_every_control_has_a_label_and_every_id_is_there_once(index: int) -> None:
+    page = Page(form.render(list(drafts())[index]))
+    visible = [control for control in page.controls if control.get("type") != "hidden"]
+    assert len(visible) > 20
+    assert [control["id"] for control in visible if control["id"] not in page.labels] == []
+    assert len(page.ids) == len(set(page.ids))
+    described = [part for control in visible for part in str(control.get("aria-describedby") or "").split()]
+    assert set(described) <= set(page.ids)
+
+
+# -- a refused start -------------------------------------------------------------
+
+
+class Service:
+    """Answers with an offer, or refuses; remembers for which server it was asked."""
+
+    def __init__(self, answer: OfferView | Unavailable) -> None:
+        self.answer = answer
+        self.asked: list[Any] = []
+
+    async def form(self, caller: Any) -> OfferView:
+        self.asked.append(caller)
+        if isinstance(self.answer, Unavailable):
+            raise self.answer
+        return self.answer
+
+
+def spawner(service: Service, name: str = "", options: Any = None) -> Any:
+    groups = [SimpleNamespace(name="vessl:acme:vision:member"), SimpleNamespace(name="staff")]
+    user = SimpleNamespace(name="mia", groups=groups)
+    return SimpleNamespace(user=user, name=name, user_options=options or {}, service_client=lambda: service)
+
+
+async def refuse(target: Any, formdata: dict[str, list[str]], error: Any) -> None:
+    """The hub's order of things: read the form in the request's task, start in another."""
+    form.options_from_form(formdata, spawner=target)
+
+    async def start() -> None:
+        form.note_refusal(error)
+
+    await asyncio.create_task(start())
+
+
+async def test_a_refused_start_comes_back_filled_in_with_the_reason_at_its_field() -> None:
+    service = Service(offered())
+    named, default = spawner(service, "second"), spawner(service)
+    sent = {**BROWSER, "name": ["my work"], "port.0.name": ["app"], "port.0.number": ["3000"]}
+    await refuse(named, sent, BadInput("Ports are closed today.", field="ports"))
+    html = await asyncio.ensure_future(form.render_form(default))  # as the hub does: the default server, a new task
+    assert service.asked[-1].server_name == "second"
+    page = Page(html)
+    assert page.sent["name"] == ["my work"]
+    assert page.sent["port.0.number"] == ["3000"]
+    assert '<p class="vessl-error" id="error-ports">' in html
+    assert "data-vessl-refused" in html
+    assert 'href="#field-ports"' in html
+
+
+async def test_a_refusal_that_belongs_to_no_field_stands_at_the_top() -> None:
+    service = Service(offered())
+    target = spawner(service)
+    await refuse(target, BROWSER, NoCredits("Not started: no credits.", hint="Ask ada."))
+    html = await form.render_form(target)
+    assert "Not started: no credits. Ask ada." in html
+    assert 'id="error-' not in html
+
+
+async def test_bad_input_is_remembered_like_a_refused_start() -> None:
+    target = spawner(Service(offered()))
+    with pytest.raises(VesslSpawnRefused):
+        form.options_from_form({**BROWSER, "name": ["{x}"]}, spawner=target)
+    html = await form.render_form(target)
+    assert 'id="error-name"' in html
+    assert Page(html).sent["name"] == ["{x}"]
+
+
+async def test_a_link_fills_in_the_form_but_starts_nothing() -> None:
+    target = spawner(Service(offered()))
+    with pytest.raises(VesslSpawnRefused, match="A link starts nothing"):
+        form.options_from_form({"preset": ["web-app"], "name": ["from a link"]})
+    html = await form.render_form(target)
+    sent = Page(html).sent
+    assert (sent["preset"], sent["name"]) == (["web-app"], ["from a link"])
+    assert "alert-info" in html
+
+
+async def test_another_request_sees_nothing_of_a_refusal() -> None:
+    service = Service(offered())
+    target = spawner(service)
+    clean = copy_context()
+    await refuse(target, {**BROWSER, "name": ["secret plan"]}, BadInput("No.", field="spec"))
+    html = await clean.run(asyncio.get_running_loop().create_task, form.render_form(target))
+    assert "secret plan" not in html
+    assert "data-vessl-refused" not in html
+
+
+def test_noting_a_refusal_outside_of_a_form_does_nothing() -> None:
+    copy_context().run(form.note_refusal, BadInput("No."))
+
+
+async def test_what_was_asked_last_is_filled_in_again() -> None:
+    service = Service(offered(request={"name": "older"}))
+    assert Page(await form.render_form(spawner(service, options={"name": "newer"}))).sent["name"] == ["newer"]
+    assert Page(await form.render_form(spawner(service))).sent["name"] == ["older"]
+    hostile = spawner(service, options={"name": "{x}", "unknown": 1})
+    assert Page(await form.render_form(hostile)).sent["name"] == ["older"]
+
+
+async def test_the_service_is_told_who_asks_and_only_the_groups_that_are_ours() -> None:
+    service = Service(offered())
+    await form.render_form(spawner(service, "second"))
+    caller = service.asked[0]
+    assert (caller.user, caller.groups, caller.server_name) == ("mia", ("vessl:acme:vision:member",), "second")
+
+
+async def test_without_the_service_there_is_a_notice_and_nothing_to_send() -> None:
+    html = await form.render_form(spawner(Service(Unavailable("It does not answer.", hint="Try later."))))
+    page = Page(html)
+    assert "It does not answer. Try later." in html
+    assert "Try again" in html
+    assert page.controls == []
+    assert "button" not in page.tags
