@@ -90,13 +90,15 @@ class Demo:
                     found.append(process)
         return found
 
-    def kill(self, name: str) -> None:
-        """kill -9 one of its programs: ``hub`` or ``service``."""
-        word = {"hub": "jupyterhub_config.py", "service": "serve"}[name]
+    def kill(self, *names: str) -> None:
+        """kill -9 some of its programs at once: ``hub``, ``service``."""
+        words = {"hub": "jupyterhub_config.py", "service": "serve"}
         assert self.process is not None
-        children = psutil.Process(self.process.pid).children()
-        (child,) = [c for c in children if any(word in part for part in c.cmdline())]
-        child.kill()
+        children = [(c, " ".join(c.cmdline())) for c in psutil.Process(self.process.pid).children()]
+        victims = [child for name in names for child, line in children if words[name] in line]
+        assert len(victims) == len(names)
+        for victim in victims:
+            victim.kill()
 
     def workspace_process(self, workspace_id: str) -> psutil.Process | None:
         """The process of a running workspace, by the record that finds it after a crash."""

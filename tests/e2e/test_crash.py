@@ -42,8 +42,7 @@ async def test_a_crash_while_a_workspace_runs_loses_and_doubles_nothing(demo, vi
         before = await mia.workspace()
         process = demo.workspace_process(before["id"])
 
-        for victim in victims:
-            demo.kill(victim)
+        demo.kill(*victims)
         await until_answers(mia)
 
         after = await mia.workspace()

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from ..parts import Parts
+from . import handlers
+from .base import STATIC, UnknownPageHandler
+
+_WORKSPACE = "workspaces/([0-9a-f]{32})"
 
 
 def page_patterns(prefix: str) -> list[tuple[Any, ...]]:
-    """(pattern, handler) rows for tornado."""
-    return []
+    """(pattern, handler) rows for tornado; the last one takes everything else under the service's path."""
+    return [
+        (prefix, handlers.WorkspacesHandler),
+        (f"{prefix}new", handlers.NewHandler),
+        (f"{prefix}{_WORKSPACE}/(start|pause|cancel)", handlers.WorkspaceActionHandler),
+        (f"{prefix}{_WORKSPACE}/terminate", handlers.TerminateHandler),
+        (f"{prefix}credits", handlers.CreditsHandler),
+        (f"{prefix}.*", UnknownPageHandler),
+    ]
 
 
 def page_settings(parts: Parts) -> dict[str, Any]:
-    """Settings for the tornado application."""
-    return {}
+    """Settings for the tornado application: where the pages' own style and script are."""
+    return {"static_path": str(STATIC), "static_url_prefix": f"{parts.prefix}static/"}

@@ -1,0 +1,211 @@
+"""The pages: *Workspaces* with its actions, the confirmation before termination, and *Credits*."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from ...model.errors import BadInput, NotAllowed, NotFound, PublicError, Unavailable
+from ...model.identity import Role
+from ...model.text import bounded
+from ...model.wire import CreditsView, TopUpRequest
+from ..api.base import parse_body
+from ..core import log
+from ..hub_client import HubUnreachable
+from .base import PageHandler
+from .credits_view import TopUpForm, credits_page
+from .workspace_view import farewell, free_server_name, scopes_of, workspaces_page
+
+TOP_UP_FIELDS = ("amount", "reference", "note")
+
+
+@contextmanager
+def hub_needed() -> Iterator[None]:
+    """What the hub does not do because it does not answer is refused with a sentence."""
+    try:
+        yield
+    except HubUnreachable as error:
+        log.warning("a page needs the hub: %s", bounded(error))
+        raise Unavailable("The hub does not answer, so nothing was changed.", hint="Try again in a minute.") from error
+
+
+class WorkspacesHandler(PageHandler):
+    """The page people land on after sign-in."""
+
+    async def get(self) -> None:
+        """The list; ``scope`` is mine, team or all, ``q`` what to look for."""
+        await self.show(self.query("scope") or "mine", self.query("q"))
+
+    async def show(self, scope: str, search: str, refused: PublicError | None = None, workspace_id: str = "") -> None:
+        """The list, with the reason at the row where something was refused."""
+        if scope not in ("mine", "team", "all"):
+            raise BadInput("A list of workspaces is mine, team or all.")
+        if scope not in scopes_of(self.principal):
+            raise NotAllowed("That list is for managers and admins.", hint="Your own workspaces are in Workspaces.")
+        found = await self.parts.views.workspaces(self.principal, scope)
+        view = workspaces_page(
+            found,
+            self.principal,
+            scope=scope,
+            search=search,
+            base_url=self.parts.base_url,
+            prefix=self.parts.prefix,
+            contact=self._contact(),
+        )
+        shown = any(row.id == workspace_id for row in view.rows)
+        self.page(
+            "workspaces.html",
+            refused.status if refused else 200,
+            address=self._address(scope, search),
+            section="workspaces",
+            view=view,
+            refusal=refused.sentence() if refused else "",
+            refused_id=workspace_id if refused and shown else "",
+        )
+
+    def _address(self, scope: str, search: str) -> str:
+        return self.link(scope="" if scope == "mine" else scope, q=search)
+
+    def _contact(self) -> str:
+        credits = self.credits_shown()
+        return credits.contact if credits else self.parts.core.offer.identity.contact or "an admin"
+
+
+class WorkspaceActionHandler(WorkspacesHandler):
+    """A button of a row."""
+
+    SUPPORTED_METHODS = ("POST",)
+
+    async def post(self, workspace_id: str, action: str) -> None:
+        """``start``, ``pause`` or ``cancel``; then the list again, with the reason if it was refused."""
+        scope, search = self.sent("scope") or "mine", self.sent("q")
+        try:
+            with hub_needed():
+                if action == "start":
+                    await self.parts.workspaces.start(self.principal, workspace_id)
+                else:  # taking back a start is pausing what does not run yet
+                    await self.parts.workspaces.pause(self.principal, workspace_id)
+        except NotFound:
+            raise
+        except PublicError as refused:
+            await self.show(scope, search, refused, workspace_id)
+        else:
+            self.see_other(self._address(scope, search))
+
+
+class TerminateHandler(PageHandler):
+    """The confirmation before a workspace is ended for good."""
+
+    async def get(self, workspace_id: str) -> None:
+        """What is lost and what is kept."""
+        await self._show(workspace_id)
+
+    async def post(self, workspace_id: str) -> None:
+        """Do it."""
+        try:
+            await self.parts.workspaces.terminate(self.principal, workspace_id)
+        except NotFound:
+            raise
+        except PublicError as refused:
+            await self._show(workspace_id, refused)
+        else:
+            scope = self.sent("scope")
+            self.see_other(self.link(scope=scope if scope in scopes_of(self.principal) else ""))
+
+    async def _show(self, workspace_id: str, refused: PublicError | None = None) -> None:
+        workspace = await self.parts.workspaces.get(self.principal, workspace_id)
+        view = await self.parts.views.workspace(self.principal, workspace)
+        if "terminate" not in view.actions and refused is None:
+            self.see_other(self.link())  # it is gone, going, or not there yet: the list says which
+            return
+        mine = view.user == self.principal.name
+        self.page(
+            "terminate.html",
+            refused.status if refused else 200,
+            section="workspaces",
+            view=farewell(view, self.principal),
+            scope="" if mine else ("all" if "all" in scopes_of(self.principal) else "team"),
+            refusal=refused.sentence() if refused else "",
+        )
+
+
+class NewHandler(PageHandler):
+    """The way to the hub's form."""
+
+    async def get(self) -> None:
+        """To the form of the first server that is free; changes nothing."""
+        if not any(m.role is not Role.VIEWER for m in self.principal.memberships):
+            raise NotAllowed("Only members, managers and admins can start workspaces.", hint="Ask an admin for a role.")
+        found = await self.parts.views.workspaces(self.principal)
+        name = free_server_name(found.workspaces)
+        path = f"/{quote(self.principal.name, safe='')}/{name}" if name else ""
+        self.redirect(f"{self.parts.base_url}hub/spawn{path}")
+
+
+class CreditsHandler(PageHandler):
+    """The organization's credits."""
+
+    _organization = ""
+
+    async def get(self) -> None:
+        """Balance, forecast and ledger of ``organization``, from ``cursor`` on."""
+        await self._show(self._choose(self.query("organization")), TopUpForm(), cursor=self.query("cursor") or None)
+
+    async def post(self) -> None:
+        """Record a top-up; then the page again, with the reason at its field if it was refused."""
+        credits = self._choose(self.sent("organization"))
+        values = {name: self.get_body_argument(name, "")[:1000] for name in TOP_UP_FIELDS}
+        try:
+            top_up = await self.parts.credits.top_up(self.principal, credits.organization, _top_up_request(values))
+        except PublicError as refused:
+            field = refused.field if refused.field in TOP_UP_FIELDS else ""
+            await self._show(credits, TopUpForm(**values, errors={field: refused.sentence()}), status=refused.status)
+            return
+        log.info("top-up %s of %s by %s", top_up.id, bounded(credits.organization), bounded(self.principal.name))
+        self.see_other(self.link("credits", organization=credits.organization, recorded=top_up.id))
+
+    def credits_shown(self) -> CreditsView | None:
+        """The bar on top tells of the organization that the page is about."""
+        every = self.me.credits if self.me else ()
+        return next((c for c in every if c.organization == self._organization), None) or super().credits_shown()
+
+    def _choose(self, organization: str) -> CreditsView:
+        every = self.me.credits if self.me else ()
+        if not every:
+            raise NotFound("You belong to no organization yet.", hint="Ask an admin to add you to a team.")
+        chosen = next((c for c in every if c.organization == (organization or every[0].organization)), None)
+        if chosen is None:
+            raise NotFound("There is no such organization.")
+        self._organization = chosen.organization
+        return chosen
+
+    async def _show(
+        self, credits: CreditsView, form: TopUpForm, *, cursor: str | None = None, status: int = 200
+    ) -> None:
+        ledger = await self.parts.credits.ledger(self.principal, credits.organization, cursor=cursor)
+        view = credits_page(
+            credits,
+            self.me.credits if self.me else (),
+            ledger,
+            self.principal,
+            cursor=cursor,
+            trail=self.query("trail"),
+            recorded=self.query("recorded"),
+        )
+        address = self.link("credits", organization=view.organization, cursor=cursor or "")
+        self.page("credits.html", status, address=address, section="credits", view=view, form=form)
+
+
+def _top_up_request(values: dict[str, str]) -> TopUpRequest:
+    """The form's values, checked; raises `BadInput` naming the field."""
+    amount, reference, note = (values[name].strip() for name in TOP_UP_FIELDS)
+    if not amount:
+        raise BadInput("Write the amount that was paid, such as 50 or 12.50.", field="amount")
+    if not reference:
+        raise BadInput("Write the number of the invoice or payment.", field="reference")
+    try:
+        return parse_body(TopUpRequest, {"amount": amount, "reference": reference, "note": note})
+    except BadInput as error:
+        what = error.message.removeprefix(f"{error.field}: ")
+        raise BadInput(what[:1].upper() + what[1:], field=error.field) from None

@@ -1,0 +1,279 @@
+"""From a plan to the command that runs it on one machine.  Pure: a plan and facts go in, argv and folders come out.
+
+With bubblewrap a workspace sees its own volumes, a read-only system and nothing else of the machine.  Only the
+listed files of ``/etc`` are shown, because a hub that is root stays root towards the host's files.
+
+Secrets never travel in argv, which everybody on the machine can read.  A person's variables never reach a program
+that runs outside of the workspace either: the C library obeys some of them (``GCONV_PATH`` loads code).  So
+bubblewrap itself starts with a bare environment and reads the workspace's from a file descriptor.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from jupyterhub_vessl.model.errors import BadInput, PublicError, Unavailable
+from jupyterhub_vessl.model.local_layout import mount_folder, temporary_folder, workspace_folder
+from jupyterhub_vessl.model.paths import is_at_or_below
+from jupyterhub_vessl.model.plan import Mount, MountKind, PlannedSpec, WorkspacePlan
+
+if TYPE_CHECKING:
+    from .isolation import Isolation
+
+PROCESSES_MAX = 4096
+"""How many processes and threads one workspace may have, where the machine can count them."""
+
+INSIDE_USER = "jovyan"
+INSIDE_ID = 1000
+_WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the renderer must know of this machine.
+
+    Attributes
+    ----------
+    data_dir
+        Absolute path of the folder that holds every volume (`jupyterhub_vessl.model.local_layout`).
+    readable
+        Absolute folders outside ``/usr`` that every workspace may read: Python's own, and the operator's.
+    etc
+        The files and folders of ``/etc`` that a workspace may read and that exist.
+    root_links
+        ``(name, target)`` of the root's symbolic links into ``/usr``, for example ``("bin", "usr/bin")``.
+    root_folders
+        Such folders where the system has them as real folders.
+    cpus
+        Numbers of the CPUs that the hub itself may use.
+    systemd_environment
+        What ``systemd-run --user`` needs to find its manager.
+    """
+
+    data_dir: str
+    readable: tuple[str, ...]
+    etc: tuple[str, ...] = ()
+    root_links: tuple[tuple[str, str], ...] = ()
+    root_folders: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = (0,)
+    systemd_environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run, and what must be there before.
+
+    Attributes
+    ----------
+    argv
+        The command; no shell is involved.
+    cwd
+        The folder to start it in.
+    home
+        The home directory as the workspace sees it.
+    environment
+        Variables to add to the workspace's own.
+    outer_environment
+        All that the programs before the workspace get when it is in bubblewrap.
+    folders
+        Folders to create, readable by the hub's account alone.
+    files
+        ``(path, text)`` of files to write.
+    temporary
+        The folder to empty before the start and after the end.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    home: str
+    environment: dict[str, str]
+    outer_environment: dict[str, str]
+    folders: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    temporary: str
+
+
+def system_flags(machine: Machine) -> list[str]:
+    """The flags of bubblewrap that do not depend on a workspace: namespaces and a read-only system.
+
+    Without ``--die-with-parent``, because workspaces survive a restart of the hub.
+    """
+    flags = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    flags += ["--new-session", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
+    flags += ["--ro-bind", "/usr", "/usr"]
+    for name, target in machine.root_links:
+        flags += ["--symlink", target, f"/{name}"]
+    for folder in machine.root_folders:
+        flags += ["--ro-bind", folder, folder]
+    for path in machine.etc:
+        flags += ["--ro-bind", path, path]
+    flags += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108  inside
+    for folder in outermost(machine.readable):
+        flags += ["--ro-bind", folder, folder]
+    return flags
+
+
+def outermost(folders: Sequence[str]) -> list[str]:
+    """Folders without those that another one, or ``/usr``, already contains."""
+    kept: list[str] = []
+    for folder in sorted(set(folders)):
+        if not any(is_at_or_below(folder, other) for other in ["/usr", *kept]):
+            kept.append(folder)
+    return kept
+
+
+def render(
+    plan: WorkspacePlan,
+    *,
+    machine: Machine,
+    isolation: Isolation,
+    server: Sequence[str],
+    info_fd: int | None = None,
+    environment_fd: int | None = None,
+) -> Command:
+    """The command of a plan.  Raises `PublicError` when this machine cannot do what the plan says.
+
+    Parameters
+    ----------
+    server
+        The single-user server's own command and arguments.
+    info_fd
+        Open file descriptor to which bubblewrap writes the process id of the workspace's first process.
+    environment_fd
+        Open file descriptor from which bubblewrap reads what `environment_arguments` makes.
+    """
+    if not _WORKSPACE_ID.fullmatch(plan.workspace_id):
+        raise BadInput("The workspace has an id that cannot name a folder.")
+    data = PurePosixPath(machine.data_dir)
+    temporary = str(data / temporary_folder(plan.workspace_id))
+    sources = {m.mount_path: str(data / mount_folder(m, plan.cluster, plan.workspace_id)) for m in plan.mounts}
+    limited = limit_prefix(isolation, plan.spec, plan.workspace_id, machine.cpus)
+    outer = {"PATH": _PATH, "LANG": "C.UTF-8"}
+    outer |= machine.systemd_environment if isolation.limits == "systemd" else {}
+    if isolation.files == "folder":
+        _refuse_mounts(plan)
+        home = str(data / workspace_folder(plan.workspace_id))
+        argv = [*limited, *server]
+        environment = {**outer, "HOME": home, "TMPDIR": temporary}
+        files: tuple[tuple[str, str], ...] = ()
+    else:
+        _refuse_collisions(plan, machine)
+        home = plan.home.mount_path
+        users = str(data / "run" / plan.workspace_id)
+        files = ((f"{users}.passwd", _passwd(home)), (f"{users}.group", _group()))
+        flags = [*system_flags(machine), "--hostname", f"ws-{plan.workspace_id[:12]}"]
+        flags += ["--ro-bind", files[0][0], "/etc/passwd", "--ro-bind", files[1][0], "/etc/group"]
+        if isolation.sized_tmpfs:
+            flags += ["--size", str(max(plan.spec.memory_bytes // 2, 1)), "--tmpfs", "/dev/shm"]  # noqa: S108  inside
+        for mount in sorted(plan.mounts, key=lambda m: m.mount_path.count("/")):
+            flags += _mount_flags(mount, sources[mount.mount_path], isolation)
+        if environment_fd is not None:
+            flags += ["--args", str(environment_fd)]
+        if info_fd is not None:
+            flags += ["--info-fd", str(info_fd)]
+        argv = [*limited, "bwrap", *flags, "--chdir", home, "--", *server]
+        environment = {"HOME": home}
+    environment |= {
+        "JUPYTERHUB_ROOT_DIR": home,
+        "LOGNAME": INSIDE_USER,
+        "PATH": f"{PurePosixPath(server[0]).parent}:{_PATH}",
+        "SHELL": "/bin/bash",
+        "USER": INSIDE_USER,
+    }
+    folders = tuple(dict.fromkeys([*sources.values(), temporary]))
+    return Command(
+        argv=tuple(argv),
+        cwd=sources[plan.home.mount_path],
+        home=home,
+        environment=environment,
+        outer_environment=outer,
+        folders=folders,
+        files=files,
+        temporary=temporary,
+    )
+
+
+def environment_arguments(environment: Mapping[str, str]) -> bytes:
+    """The workspace's whole environment in the form that bubblewrap reads from ``environment_fd``."""
+    words = ["--clearenv", *(word for item in sorted(environment.items()) for word in ("--setenv", *item))]
+    return b"".join(word.encode() + b"\0" for word in words)
+
+
+def limit_prefix(isolation: Isolation, spec: PlannedSpec, workspace_id: str, cpus: Sequence[int]) -> list[str]:
+    """The words before the command that limit it; empty where a control group does that from outside."""
+    if isolation.limits == "systemd":
+        properties = {
+            "MemoryMax": spec.memory_bytes,
+            "MemorySwapMax": 0,
+            "CPUQuota": f"{max(spec.cpu_millis // 10, 1)}%",
+            "TasksMax": PROCESSES_MAX,
+        }
+        settings = [word for name, value in properties.items() for word in ("-p", f"{name}={value}")]
+        unit = f"--unit=vessl-{workspace_id}"
+        return ["systemd-run", "--user", "--scope", "--quiet", "--collect", unit, *settings, "--"]
+    if isolation.limits == "rlimit":
+        # RLIMIT_DATA counts what is written; RLIMIT_AS would count every library and reserved page as well.
+        chosen = ",".join(str(cpu) for cpu in some_cpus(workspace_id, cpus, spec.cpu_millis))
+        return ["prlimit", f"--data={spec.memory_bytes}", "taskset", "--cpu-list", chosen]
+    return []
+
+
+def some_cpus(workspace_id: str, cpus: Sequence[int], cpu_millis: int) -> list[int]:
+    """As many CPUs as the spec says, starting where the workspace's id points, so that workspaces spread out."""
+    count = min(len(cpus), -(-cpu_millis // 1000))
+    start = zlib.crc32(workspace_id.encode()) % len(cpus)
+    return sorted(cpus[(start + i) % len(cpus)] for i in range(count))
+
+
+def _mount_flags(mount: Mount, source: str, isolation: Isolation) -> list[str]:
+    if mount.kind is MountKind.TEMPORARY and isolation.sized_tmpfs and mount.size_bytes > 0:
+        return ["--size", str(mount.size_bytes), "--tmpfs", mount.mount_path]
+    return ["--ro-bind" if mount.read_only else "--bind", source, mount.mount_path]
+
+
+def _refuse_mounts(plan: WorkspacePlan) -> None:
+    """Without bubblewrap a volume has no place of its own; a plan that needs one is refused, never bent."""
+    names = [m.volume for m in plan.mounts if m.kind in (MountKind.CLUSTER, MountKind.OBJECT)]
+    if names:
+        raise BadInput(
+            f"Volume {names[0]} cannot be mounted here: on this machine that needs bubblewrap.",
+            hint="Start without shared volumes, or ask an admin to install bubblewrap.",
+            field="storage",
+        )
+
+
+def _refuse_collisions(plan: WorkspacePlan, machine: Machine) -> None:
+    for folder in ["/usr", *machine.root_folders, *machine.readable]:
+        if is_at_or_below(machine.data_dir, folder):
+            raise _misplaced_data()
+        for mount in plan.mounts:
+            if is_at_or_below(mount.mount_path, folder) or is_at_or_below(folder, mount.mount_path):
+                raise BadInput(
+                    f"{mount.mount_path} is where this machine keeps its programs; choose another mount path.",
+                    field="storage",
+                )
+
+
+def _misplaced_data() -> PublicError:
+    return Unavailable(
+        "Workspaces cannot start: the folder with everybody's files lies inside a folder that all of them can read.",
+        hint="Tell an admin: data_dir must be outside of Python's folder.",
+    )
+
+
+def _passwd(home: str) -> str:
+    return (
+        "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+        f"{INSIDE_USER}:x:{INSIDE_ID}:{INSIDE_ID}::{home}:/bin/bash\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    )
+
+
+def _group() -> str:
+    return f"root:x:0:\n{INSIDE_USER}:x:{INSIDE_ID}:\nnogroup:x:65534:\n"

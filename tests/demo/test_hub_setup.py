@@ -1,0 +1,204 @@
+"""``setup_vessl`` on real traitlets configs: it appends, fills what is empty, and never overwrites."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+
+from jupyterhub_vessl import hub_setup, setup_vessl
+
+ACCESS = "access:services!service=vessl"
+
+
+@pytest.fixture(autouse=True)
+def _no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VESSL_SERVICE_TOKEN", raising=False)
+    monkeypatch.delenv("VESSL_SPAWNER_TOKEN", raising=False)
+
+
+@pytest.fixture
+def hub_5(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_setup.metadata, "version", lambda _name: "5.5.0")
+
+
+def services(c: Config) -> dict[str, dict[str, Any]]:
+    return {service["name"]: service for service in c.JupyterHub.services}
+
+
+def roles(c: Config) -> dict[str, dict[str, Any]]:
+    return {role["name"]: role for role in c.JupyterHub.load_roles}
+
+
+def test_an_empty_config_becomes_a_whole_hub(tmp_path: Path) -> None:
+    c = Config()
+    setup_vessl(c, offer=tmp_path / "vessl.yaml", database="sqlite:////srv/v.sqlite", data_dir=tmp_path / "data")
+    service = services(c)["vessl"]
+    assert service["url"] == "http://127.0.0.1:8200"
+    assert service["oauth_no_confirm"] is True
+    assert service["command"] == [
+        *(sys.executable, "-m", "jupyterhub_vessl.cli", "serve"),
+        *("--offer", str(tmp_path / "vessl.yaml")),
+        *("--database", "sqlite:////srv/v.sqlite"),
+        *("--data", str(tmp_path / "data")),
+    ]
+    assert set(services(c)["vessl-spawner"]) == {"name", "api_token"}
+    assert c.VesslSpawnerMixin.service_token == services(c)["vessl-spawner"]["api_token"]
+    assert c.VesslSpawnerMixin.service_url == "http://127.0.0.1:8200/services/vessl/"
+    assert c.JupyterHub.default_url == "/services/vessl/"
+    assert c.JupyterHub.spawner_class == "vessl-local"
+    assert c.JupyterHub.authenticator_class == "vessl-oidc"
+    assert c.VesslLocalSpawner.data_dir == str(tmp_path / "data")
+    assert c.VesslOIDCAuthenticator.offer_file == str(tmp_path / "vessl.yaml")
+    assert c.JupyterHub.extra_user_scopes == {ACCESS}
+    assert Path(c.JupyterHub.template_paths[0], "spawn.html").is_file()
+
+
+def test_jupyterhub_itself_accepts_the_config() -> None:
+    c = Config()
+    setup_vessl(c)
+    hub = JupyterHub(config=c)
+    assert hub.spawner_class.__name__ == "VesslLocalSpawner"
+    assert hub.authenticator_class.__name__ == "VesslOIDCAuthenticator"
+    spawner = hub.spawner_class(config=c)
+    assert spawner.service_url == "http://127.0.0.1:8200/services/vessl/"
+    assert spawner.service_token == services(c)["vessl-spawner"]["api_token"]
+
+
+def test_the_service_gets_the_rights_it_needs_and_no_more() -> None:
+    c = Config()
+    setup_vessl(c)
+    role = roles(c)["vessl-service"]
+    assert role["services"] == ["vessl"]
+    assert "users" not in role
+    assert "groups" not in role
+    assert set(role["scopes"]) == {
+        *("list:users", "read:users:groups", "read:users:activity", "read:servers", "read:hub"),
+        *("servers", "start:servers", "delete:servers"),
+    }
+
+
+def test_tokens_are_short_enough_for_the_hub_to_match_and_differ() -> None:
+    c = Config()
+    setup_vessl(c)
+    tokens = [service["api_token"] for service in c.JupyterHub.services]
+    assert all(len(token) == 64 for token in tokens)
+    assert len(set(tokens)) == 2
+
+
+def test_what_an_admin_set_is_kept(tmp_path: Path) -> None:
+    c = Config()
+    own_service = {"name": "cull", "api_token": "secret"}
+    own_role = {"name": "cull", "scopes": ["list:users"], "services": ["cull"]}
+    c.JupyterHub.services = [own_service]
+    c.JupyterHub.load_roles = [own_role]
+    c.JupyterHub.extra_user_scopes = {"shares!user"}
+    c.JupyterHub.template_paths = [str(tmp_path)]
+    c.JupyterHub.default_url = "/hub/home"
+    c.JupyterHub.allow_named_servers = False
+    c.JupyterHub.named_server_limit_per_user = 2
+    c.JupyterHub.spawner_class = "simple"
+    c.JupyterHub.authenticator_class = "dummy"
+    c.VesslSpawnerMixin.service_url = "http://elsewhere:1/services/vessl/"
+    c.VesslSpawnerMixin.service_token = "own-token"
+    c.VesslLocalSpawner.data_dir = "/srv/own"
+    c.VesslOIDCAuthenticator.offer_file = "/srv/own.yaml"
+    setup_vessl(c)
+    assert c.JupyterHub.services[0] is own_service
+    assert c.JupyterHub.load_roles[0] is own_role
+    assert c.JupyterHub.extra_user_scopes == {"shares!user", ACCESS}
+    assert c.JupyterHub.template_paths[0] == str(tmp_path)
+    assert len(c.JupyterHub.template_paths) == 2
+    assert c.JupyterHub.default_url == "/hub/home"
+    assert c.JupyterHub.allow_named_servers is False
+    assert c.JupyterHub.named_server_limit_per_user == 2
+    assert c.JupyterHub.spawner_class == "simple"
+    assert c.JupyterHub.authenticator_class == "dummy"
+    assert c.VesslSpawnerMixin.service_url == "http://elsewhere:1/services/vessl/"
+    assert c.VesslSpawnerMixin.service_token == "own-token"
+    assert c.VesslLocalSpawner.data_dir == "/srv/own"
+    assert c.VesslOIDCAuthenticator.offer_file == "/srv/own.yaml"
+
+
+def test_calling_it_twice_changes_nothing() -> None:
+    c = Config()
+    setup_vessl(c)
+    before = repr(sorted(c.JupyterHub.items())), repr(sorted(c.VesslSpawnerMixin.items()))
+    setup_vessl(c)
+    assert (repr(sorted(c.JupyterHub.items())), repr(sorted(c.VesslSpawnerMixin.items()))) == before
+
+
+def test_lists_that_an_admin_extends_without_assigning_them_keep_both_parts() -> None:
+    c = Config()
+    c.JupyterHub.services.append({"name": "cull", "api_token": "secret"})
+    c.JupyterHub.extra_user_scopes.update({"shares!user"})
+    setup_vessl(c)
+    setup_vessl(c)
+    hub = JupyterHub(config=c)
+    assert [service["name"] for service in hub.services] == ["cull", "vessl", "vessl-spawner"]
+    assert hub.extra_user_scopes == {"shares!user", ACCESS}
+
+
+def test_reading_an_empty_trait_before_does_not_count_as_setting_it() -> None:
+    c = Config()
+    _ = c.JupyterHub.default_url, c.JupyterHub.services, c.VesslSpawnerMixin.service_url
+    setup_vessl(c)
+    assert c.JupyterHub.default_url == "/services/vessl/"
+    assert len(services(c)) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("base_url", "/lab/hub"), ("bind_url", "http://:8000/lab/hub/")],
+    ids=["base_url", "bind_url"],
+)
+def test_a_hub_below_a_path_gets_the_path_in_every_url(setting: str, value: str) -> None:
+    c = Config()
+    c.JupyterHub[setting] = value
+    setup_vessl(c, service_url="http://10.0.0.1:8200/")
+    assert c.JupyterHub.default_url == "/lab/hub/services/vessl/"
+    assert c.VesslSpawnerMixin.service_url == "http://10.0.0.1:8200/lab/hub/services/vessl/"
+
+
+def test_a_user_role_that_the_admin_replaced_gets_the_right_to_open_the_service() -> None:
+    c = Config()
+    c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "shares!user"]}]
+    setup_vessl(c)
+    assert roles(c)["user"]["scopes"] == ["self", "shares!user", ACCESS]
+    assert [role["name"] for role in c.JupyterHub.load_roles].count("user") == 1
+
+
+@pytest.mark.usefixtures("hub_5")
+def test_on_jupyterhub_5_people_keep_their_own_rights() -> None:
+    c = Config()
+    setup_vessl(c)
+    assert roles(c)["user"]["scopes"] == ["self", ACCESS]
+    assert "extra_user_scopes" not in c.JupyterHub
+    assert "start:servers" not in roles(c)["vessl-service"]["scopes"]
+
+
+def test_a_service_that_runs_on_its_own_gets_no_command_and_the_known_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VESSL_SERVICE_TOKEN", "a" * 64)
+    monkeypatch.setenv("VESSL_SPAWNER_TOKEN", "b" * 64)
+    c = Config()
+    setup_vessl(c, managed=False)
+    assert "command" not in services(c)["vessl"]
+    assert services(c)["vessl"]["api_token"] == "a" * 64
+    assert services(c)["vessl-spawner"]["api_token"] == "b" * 64
+
+
+def test_a_service_that_runs_on_its_own_without_a_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="VESSL_SERVICE_TOKEN"):
+        setup_vessl(Config(), managed=False)
+
+
+@pytest.mark.parametrize("token", ["a" * 65, "two words", "ümlaut", "line\nbreak"])
+def test_a_token_that_the_hub_would_never_match_is_refused(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("VESSL_SPAWNER_TOKEN", token)
+    with pytest.raises(ValueError, match="VESSL_SPAWNER_TOKEN") as error:
+        setup_vessl(Config())
+    assert token not in str(error.value)

@@ -1,0 +1,163 @@
+"""Which level of isolation a machine reaches, and whether it says so honestly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from conftest import MIB, StandInService, TestHub, eventually, make_plan, need
+from jupyterhub_vessl_spawner import isolation as isolation_module
+from jupyterhub_vessl_spawner.isolation import (
+    Isolation,
+    candidates,
+    create_groups,
+    find_isolation,
+    group_members,
+    isolation,
+    joining,
+    ran_out_of_memory,
+    remove_groups,
+)
+
+from jupyterhub_vessl.model.lifecycle import EndReason
+from jupyterhub_vessl.model.plan import PlannedSpec
+
+V1_MOUNTS = """\
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0
+cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0
+"""
+V2_MOUNTS = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\nproc /proc proc rw 0 0\n"
+
+
+def test_own_groups_come_before_the_root_of_each_hierarchy():
+    own = "5:pids:/hub\n4:memory:/hub\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/\n"
+    assert candidates(V1_MOUNTS, own) == [
+        (
+            "/sys/fs/cgroup/memory/hub/jupyterhub-vessl",
+            "/sys/fs/cgroup/cpu,cpuacct/jupyterhub-vessl",
+            "/sys/fs/cgroup/pids/hub/jupyterhub-vessl",
+        ),
+        (
+            "/sys/fs/cgroup/memory/jupyterhub-vessl",
+            "/sys/fs/cgroup/cpu,cpuacct/jupyterhub-vessl",
+            "/sys/fs/cgroup/pids/jupyterhub-vessl",
+        ),
+    ]
+
+
+def test_the_unified_hierarchy_is_one_group():
+    assert candidates(V2_MOUNTS, "0::/user.slice/hub.service\n") == [
+        ("/sys/fs/cgroup/user.slice/hub.service/jupyterhub-vessl",),
+        ("/sys/fs/cgroup/jupyterhub-vessl",),
+    ]
+    assert candidates("", "") == []
+
+
+@pytest.mark.parametrize(
+    ("level", "sentence"),
+    [
+        (
+            Isolation("bubblewrap", "cgroup1", sized_tmpfs=True),
+            "Own file system (bubblewrap), memory and CPU limited by cgroups.",
+        ),
+        (
+            Isolation("folder", "rlimit", why_folder="bubblewrap is not installed"),
+            "Own home folder only: bubblewrap is not installed; limits by rlimit cover one process at a time.",
+        ),
+        (
+            Isolation("bubblewrap", "none"),
+            "Own file system (bubblewrap), memory and CPU are not limited. Temporary storage has no limit of its own.",
+        ),
+    ],
+)
+def test_the_sentence_says_what_is_separated_and_what_is_not(level, sentence):
+    assert level.sentence() == sentence
+
+
+def test_without_the_programs_the_level_is_a_folder_without_limits(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(isolation_module, "candidates", lambda mounts, own: [])
+    assert find_isolation() == Isolation("folder", "none", why_folder="bubblewrap is not installed")
+
+
+def test_a_bubblewrap_that_is_not_allowed_does_not_count(monkeypatch, tmp_path):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = find_isolation()
+    assert (found.files, found.why_folder) == ("folder", "bubblewrap is not allowed here")
+
+
+async def test_many_starts_at_once_try_the_machine_once_and_log_it(monkeypatch, caplog):
+    tries = []
+    log = logging.getLogger("test")
+    caplog.set_level(logging.INFO)
+    level = Isolation("folder", "none", why_folder="it is a test")
+    monkeypatch.setattr(isolation_module, "_found", None)
+    monkeypatch.setattr(isolation_module, "find_isolation", lambda: tries.append(1) or level)
+    assert set(await asyncio.gather(*(isolation(log) for _ in range(8)))) == {level}
+    assert len(tries) == 1
+    assert caplog.text.count("Own home folder only: it is a test") == 1
+
+
+@pytest.fixture
+def groups(level: Isolation):
+    """Control groups of 64 MiB and half a CPU."""
+    need(level, bool(level.groups), "control groups cannot be written here")
+    made = create_groups(level.groups, f"test-{os.getpid()}", memory_bytes=64 * MIB, cpu_millis=500)
+    yield made
+    remove_groups(made)
+    assert not any(os.path.exists(group) for group in made)
+
+
+def run_in(groups: tuple[str, ...], code: str) -> subprocess.Popen[bytes]:
+    with joining(groups) as join:
+        return subprocess.Popen([sys.executable, "-S", "-c", code], preexec_fn=join)
+
+
+def test_memory_beyond_the_spec_is_killed(groups):
+    assert not ran_out_of_memory(groups)
+    child = run_in(groups, "hoard = [bytearray(1 << 20) for _ in range(1000)]")
+    assert child.wait() == -signal.SIGKILL
+    assert ran_out_of_memory(groups)
+
+
+def test_memory_within_the_spec_is_not(groups):
+    assert run_in(groups, "hoard = [bytearray(1 << 20) for _ in range(16)]").wait() == 0
+    assert not ran_out_of_memory(groups)
+
+
+def test_a_group_knows_its_members(groups):
+    child = run_in(groups, "import time; time.sleep(600)")
+    assert group_members(groups) == {child.pid}
+    child.kill()
+    child.wait()
+    assert group_members(groups) == set()
+
+
+async def test_a_server_out_of_memory_ends_with_that_reason(level: Isolation, hub: TestHub, service: StandInService):
+    need(level, bool(level.groups), "control groups cannot be written here")
+    hoarder = (
+        "import runpy, signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: [bytearray(1 << 20) for _ in range(4000)])\n"
+        "runpy.run_module('jupyterhub.tests.mocksu', run_name='__main__')\n"
+    )
+    hub.app.config.VesslLocalSpawner.cmd = [sys.executable, "-c", hoarder]
+    small = PlannedSpec(name="s", title="S", cpu_millis=1000, memory_bytes=256 * MIB, temporary_bytes=MIB)
+    service.plan = make_plan(spec=small)
+    assert (await hub.start()).status_code == 201
+    spawner = hub.spawner()
+    process = psutil.Process(spawner._running.outer.pid)
+    spawner._main_process().send_signal(signal.SIGUSR1)
+    await eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    await spawner.poll_and_notify()
+    await eventually(lambda: service.ended)
+    assert [report.reason for _, report in service.ended] == [EndReason.OUT_OF_MEMORY]
