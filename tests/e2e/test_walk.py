@@ -48,10 +48,7 @@ async def test_the_walk(demo, chromium):
         await mia.in_lab()
         assert await mia.compute("print(6*7)") == "42"
         await mia.look("3-lab")
-        await page.goto(f"{demo.url}/user/mia/lab")
-        await mia.in_lab()
         code = "open('keep.txt','w').write('kept'); open('/scratch/gone','w').write('x'); print('done')"
-        await page.locator('.jp-LauncherCard[data-category="Notebook"]').first.wait_for()
         assert await mia.compute(code) == "done"
 
         # she pauses; the balance has fallen by exactly rate × time
@@ -71,8 +68,6 @@ async def test_the_walk(demo, chromium):
         await mia.becomes("running")
         await mia.click("Open")
         await mia.in_lab()
-        await page.goto(f"{demo.url}/user/mia/lab?reset")
-        await mia.in_lab()
         seen = await mia.compute("import os; print(open('keep.txt').read(), os.listdir('/scratch'))")
         assert seen == "kept []"
         await mia.workspaces()
@@ -82,7 +77,7 @@ async def test_the_walk(demo, chromium):
         assert len(spans) == 2
 
         # with little credit and a dear spec, the enforcer pauses it at the computed instant
-        await page.get_by_role("link", name="Edit").click()
+        await mia.click("Edit")
         await page.locator("#preset-").check()
         await page.locator("#spec-cpu-dear").check()
         await mia.look("6-dear")
@@ -116,7 +111,7 @@ async def test_the_walk(demo, chromium):
 
         # mia starts again
         await mia.workspaces()
-        await page.get_by_role("link", name="Edit").click()
+        await mia.click("Edit")
         await page.locator("#preset-").check()
         await page.locator("#spec-cpu-small").check()
         await page.locator("#vessl-start").click()

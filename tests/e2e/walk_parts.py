@@ -62,7 +62,10 @@ class Visitor:
     async def compute(self, code: str) -> str:
         """Open a new notebook in JupyterLab, run one cell, and read its output."""
         page = self.page
+        await page.goto(f"{self.url}/user/{self.name}/lab?reset")
+        await self.in_lab()
         await page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click(timeout=SLOW_MS)
+        await expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=SLOW_MS)
         cell = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell .cm-content").first
         await cell.click()
         await page.keyboard.insert_text(code)

@@ -138,10 +138,10 @@ def test_a_paused_workspace_costs_its_storage_only_and_says_so():
 
 def test_only_allowed_actions_become_buttons_and_links_lead_to_the_hub():
     shown = row_of(workspace(state=State.PAUSED, server_name="two", actions=("start", "edit", "terminate")))
-    assert [(b.title, b.action, b.href) for b in shown.buttons] == [
+    assert [(b.title, b.name, b.href) for b in shown.buttons] == [
         ("Resume", "start", ""),
-        ("Edit", "", "/hub/spawn/mia/two"),
-        ("Terminate…", "", f"/services/vessl/workspaces/{'0' * 32}/terminate"),
+        ("Edit", "edit", "/hub/spawn/mia/two"),
+        ("Terminate…", "terminate", f"/services/vessl/workspaces/{'0' * 32}/terminate"),
     ]
     assert row_of(workspace(actions=())).buttons == ()
 

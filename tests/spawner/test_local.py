@@ -67,13 +67,15 @@ async def test_ready_is_reported_before_the_start_is_over_and_the_end_after_the_
 
 
 async def test_every_start_asks_with_a_new_key_and_the_groups_of_the_person(hub: TestHub, service: StandInService):
-    await hub.request("groups", "team:acme%2Fvision", method="post")
-    await hub.request("groups", "team:acme%2Fvision", "users", method="post", json={"users": ["alice"]})
+    await hub.request("groups", "a group of the hub's own", method="post")
+    await hub.request("groups", "a group of the hub's own", "users", method="post", json={"users": ["alice"]})
+    await hub.request("groups", "vessl:acme:vision:member", method="post")
+    await hub.request("groups", "vessl:acme:vision:member", "users", method="post", json={"users": ["alice"]})
     for _ in range(2):
         assert (await hub.start()).status_code == 201
         assert (await hub.stop()).status_code == 204
     assert len({asked.key for asked in service.asked}) == 2
-    assert service.asked[0].groups == ("team:acme/vision",)
+    assert service.asked[0].groups == ("vessl:acme:vision:member",)
 
 
 async def test_the_environment_is_the_plans_and_never_holds_the_services_token(hub: TestHub, service: StandInService):

@@ -206,6 +206,7 @@ def ledger_row(line: LedgerLine, currency: str, now_ms: int) -> LedgerRow:
         until_ms = now_ms if line.to_ms is None else line.to_ms
         span = (instant(line.from_ms, now_ms), None if line.open else instant(until_ms, now_ms))
         lasted = duration(line.from_ms, until_ms)
+    about = ENDS.get(line.reason, line.reason) if usage else line.reason
     running, icon = RUNNING.get(line.reason, RUNNING["running"]) if line.open else ("", "")
     who = (line.user or line.actor) if usage else line.actor
     return LedgerRow(
@@ -213,7 +214,7 @@ def ledger_row(line: LedgerLine, currency: str, now_ms: int) -> LedgerRow:
         at=instant(line.at_ms, now_ms),
         kind=line.kind,
         what=(line.workspace_title or title) if usage else title,
-        about="" if line.open else ENDS.get(line.reason, line.reason) if usage else line.reason,
+        about="" if line.open or about == title else about,
         who=f"{who} · {line.team}" if line.team else who,
         span=span,
         lasted=lasted,

@@ -28,10 +28,10 @@ _CANCELLED = "Cancelled by "
 
 @dataclass(frozen=True)
 class Button:
-    """One thing to do: a form's button when ``action`` is set, else a link to ``href``."""
+    """One thing to do: a link to ``href``, or a form's button that posts the action ``name``."""
 
+    name: str
     title: str
-    action: str = ""
     href: str = ""
     style: str = "btn-outline-secondary"
 
@@ -275,18 +275,18 @@ def _buttons(workspace: WorkspaceView, mine: bool, base_url: str, prefix: str) -
     buttons = []
     for action in w.actions:
         if action == "open":
-            buttons.append(Button("Open", href=w.url, style="btn-primary"))
+            buttons.append(Button(action, "Open", w.url, "btn-primary"))
         elif action == "edit":
-            buttons.append(Button("Edit", href=f"{base_url}hub/spawn/{path}"))
+            buttons.append(Button(action, "Edit", f"{base_url}hub/spawn/{path}"))
         elif action == "terminate":
             href = f"{prefix}workspaces/{w.id}/terminate"
-            buttons.append(Button("Terminate…", href=href, style="btn-outline-danger"))
+            buttons.append(Button(action, "Terminate…", href, "btn-outline-danger"))
         elif action in POSTED:
             style = "btn-primary" if action == "start" else "btn-outline-secondary"
             title = "Try again" if action == "start" and w.state is State.FAILED else POSTED[action]
-            buttons.append(Button(title, action=action, style=style))
+            buttons.append(Button(action, title, style=style))
     if w.state is State.PENDING and mine:
-        buttons.insert(0, Button("See progress", href=f"{base_url}hub/spawn-pending/{path}"))
+        buttons.insert(0, Button("progress", "See progress", f"{base_url}hub/spawn-pending/{path}"))
     return tuple(buttons)
 
 

@@ -98,6 +98,7 @@ function states() {
 
 function show(page) {
   const before = states();
+  const row = document.activeElement?.closest("[data-news]");
   for (const old of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(old.id);
     if (fresh) {
@@ -105,6 +106,8 @@ function show(page) {
       update(old, fresh);
     }
   }
+  // where the focused button is gone, the reader stays at the same row, on something that does no harm
+  if (row?.isConnected && !row.contains(document.activeElement)) row.querySelector("summary").focus();
   const news = [...states()].filter(([id, text]) => before.get(id) !== text).map(([, text]) => text);
   if (news.length) byId("vessl-news").textContent = news.join(". ");
 }
