@@ -92,6 +92,7 @@ def setup_vessl(
     _fill(c.VesslOIDCAuthenticator, "offer_file", offer_file)
     _fill(c.VesslLocalSpawner, "data_dir", data_folder)
     _append(hub, "template_paths", _template_folders(), key=str)
+    _brand(hub, offer_file)
 
     names = {str(_name(service)) for service in _listed(hub, "services")}
     if SERVICE_NAME not in names:
@@ -153,6 +154,22 @@ def _base_url(hub: Any) -> str:
     if _is_set(hub, "base_url"):
         path = str(hub["base_url"])
     return "/" + f"{path.strip('/')}/".lstrip("/")
+
+
+def _brand(hub: Any, offer_file: str) -> None:
+    """The organization's title for the top bar of the hub's pages, as on the service's pages."""
+    from .model.errors import OfferError
+    from .offer import load_offer
+
+    try:
+        organizations = load_offer(offer_file).organizations
+    except OfferError:
+        return  # the authenticator reads the same file and stops the hub with every mistake
+    if len(organizations) == 1:
+        (organization,) = organizations.values()
+        if not _is_set(hub, "template_vars"):
+            hub["template_vars"] = {}
+        hub["template_vars"].setdefault("vessl_brand", organization.title)
 
 
 def _template_folders() -> list[str]:

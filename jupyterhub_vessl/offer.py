@@ -30,7 +30,8 @@ def load_offer(path: str | Path) -> Offer:
     """
     source = str(path)
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(DOCUMENT_BYTES_MAX + 1)
     except OSError as error:
         raise OfferError(source, (Problem("", f"cannot be read: {error.strerror}"),)) from None
     if len(data) > DOCUMENT_BYTES_MAX:

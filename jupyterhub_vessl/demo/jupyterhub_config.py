@@ -41,10 +41,6 @@ c.TraefikFileProviderProxy.traefik_api_username = "hub"
 c.TraefikFileProviderProxy.traefik_api_password = settings.secrets.proxy_password
 
 c.Spawner.poll_interval = 5
-if os.geteuid() == 0:
-    # without bubblewrap, which gives workspaces an account of their own, Jupyter refuses to run as root
-    c.Spawner.args = ["--allow-root"]
-
 c.Authenticator.enable_auth_state = True
 c.VesslOIDCAuthenticator.issuer = settings.issuer
 c.VesslOIDCAuthenticator.client_id = "vessl-demo"

@@ -182,4 +182,6 @@ def _bad_input(error: ValidationError | RecursionError) -> BadInput:
         return BadInput(f"There is no option {field!r}; options are {known}.", field="")
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message if message[1:2].isupper() else message[:1].lower() + message[1:]
-    return BadInput(f"{' '.join(where)}: {message}.", field=field)
+    kinds = {"storage": "volume", "ports": "port"}
+    subject = f"{kinds[field]} {where[1]}" if field in kinds and len(where) > 1 else field or "the request"
+    return BadInput(f"{subject[:1].upper()}{subject[1:]}: {message}.", field=field)

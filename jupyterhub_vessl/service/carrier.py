@@ -56,7 +56,7 @@ class Carrier:
                     return await self._terminate(workspace)
                 return await self._pause(workspace)
             except HubUnreachable as error:
-                log.warning("workspace %s waits for the hub: %s", workspace.id, error)
+                log.warning("workspace %s waits for the hub: %s", workspace.id, error.detail)
             except OSError as error:
                 log.error("workspace %s: its volumes could not be removed: %s", workspace.id, error)
             return False

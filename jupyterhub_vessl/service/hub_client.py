@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from ..model.errors import BadInput, Conflict, NotFound, PublicError, Unavailable, VesslError
+from ..model.errors import BadInput, Conflict, NotFound, PublicError, Unavailable
 from ..model.reconcile import HubServer
 from ..model.text import bounded
 
@@ -19,8 +19,15 @@ PAGE = 200
 PAGINATION = "application/jupyterhub-pagination+json"
 
 
-class HubUnreachable(VesslError):
-    """The hub does not answer, or answers with an error of its own; trying again later may work."""
+class HubUnreachable(Unavailable):
+    """The hub does not answer, or answers with an error of its own; trying again later may work.
+
+    ``detail`` is for the log.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("The hub does not answer, so nothing was started or stopped.", hint="Try again in a minute.")
+        self.detail = detail
 
 
 class HubClient:

@@ -69,7 +69,7 @@ class Reconciler:
             servers = await self._core.hub.active_servers()
         except HubUnreachable as error:
             if self._core.hub_answers:
-                log.warning("the hub does not answer: %s", error)
+                log.warning("the hub does not answer: %s", error.detail)
             self._core.hub_answers = False
             return None
         self._core.hub_answers = True

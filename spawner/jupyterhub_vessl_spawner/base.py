@@ -23,26 +23,22 @@ from pydantic import ValidationError
 from traitlets import Float, Unicode, default
 
 from jupyterhub_vessl.client import ServiceClient
-from jupyterhub_vessl.model.errors import BadInput, Conflict, NotFound, PublicError
+from jupyterhub_vessl.model.errors import BadInput, PublicError
 from jupyterhub_vessl.model.identity import membership_from_group
 from jupyterhub_vessl.model.lifecycle import EndReason
 from jupyterhub_vessl.model.plan import WorkspacePlan
 from jupyterhub_vessl.model.request import parse_request
 from jupyterhub_vessl.model.text import bounded
-from jupyterhub_vessl.model.wire import AdmissionRequest, EndedReport, ReadyReport
+from jupyterhub_vessl.model.wire import AdmissionRequest, ReadyReport
 
+from .delivery import send_end
 from .form import note_refusal, options_from_form, render_form
 from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
 
 STATE_KEY = "vessl"
-ELAPSED_MS_MAX = 7 * 24 * 3_600_000
-RETRY_SECONDS_MAX = 30.0
 STOP_DELIVERY_SECONDS = 2.0
 _LOCALE = frozenset({"LANG", "LC_ALL"})
 _HTTP_TRY_SECONDS = 2.0
-
-_deliveries: set[asyncio.Task[None]] = set()
-"""Reports on their way; kept here because a spawner object is dropped as soon as its server has stopped."""
 
 
 @dataclass(frozen=True)
@@ -274,13 +270,7 @@ class VesslSpawnerMixin(Spawner):
         if not self._admission_id or self._ended:
             return None
         self._ended = True
-        delivery = _Delivery(
-            self.service_client(tries=1), self._admission_id, reason, detail, time.monotonic(), self.log
-        )
-        task = asyncio.get_running_loop().create_task(delivery.run())
-        _deliveries.add(task)
-        task.add_done_callback(_deliveries.discard)
-        return task
+        return send_end(self.service_client(tries=1), self._admission_id, reason, detail, self.log)
 
     def service_client(self, tries: int = 3) -> ServiceClient:
         """The service, with the spawner's own token."""
@@ -357,37 +347,6 @@ class VesslSpawnerMixin(Spawner):
             else:
                 self._moved = self._moved or asyncio.Event()
                 await self._moved.wait()
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    """One report of an end, tried until the service has it."""
-
-    client: ServiceClient
-    admission_id: str
-    reason: EndReason
-    detail: str
-    ended_monotonic_seconds: float
-    log: Any
-
-    async def run(self) -> None:
-        pause_seconds = 0.5
-        while True:
-            elapsed_ms = int((time.monotonic() - self.ended_monotonic_seconds) * 1000)
-            report = EndedReport(reason=self.reason, detail=self.detail, elapsed_ms=min(elapsed_ms, ELAPSED_MS_MAX))
-            try:
-                await self.client.ended(self.admission_id, report)
-            except (NotFound, Conflict, BadInput) as error:
-                self.log.error("The service refused the end of admission %s: %s", self.admission_id, error.message)
-                return
-            except Exception as error:
-                # also a token that is refused: it may be repaired while this hub lives
-                why = error.message if isinstance(error, PublicError) else type(error).__name__
-                self.log.warning("The end of admission %s is not reported yet: %s", self.admission_id, why)
-            else:
-                return
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str, context: Any) -> bool:

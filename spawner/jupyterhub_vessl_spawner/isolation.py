@@ -108,7 +108,10 @@ class Isolation:
         """What a person may know: what is separated, and what is not."""
         limits = _LIMIT_WORDS[self.limits]
         if self.files == "folder":
-            return f"Own home folder only: {self.why_folder}; {limits}."
+            return (
+                f"Own home folder only: {self.why_folder}; {limits}. "
+                "Programs run under the hub's own account and can read what it can read."
+            )
         sized = "" if self.sized_tmpfs else " Temporary storage has no limit of its own."
         return f"Own file system (bubblewrap), {limits}.{sized}"
 

@@ -109,6 +109,8 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
         await self._end_leftover(plan)
         self.port = random_port()
         server = [*self.cmd, *self.get_args()]
+        if level.files == "folder" and os.geteuid() == 0:
+            server.append("--allow-root")  # else Jupyter refuses: here nothing gives it an account of its own
         with talking() if level.files == "bubblewrap" else contextlib.nullcontext() as talk:
             command = render(
                 plan,

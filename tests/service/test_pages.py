@@ -212,7 +212,7 @@ async def test_a_hub_that_does_not_answer_is_named_and_nothing_is_changed(servic
     service.hub.down = True
     page = await browse(f"workspaces/{workspace_id}/start", form={})
     assert page.status == 503
-    assert "The hub does not answer, so nothing was changed." in page.text
+    assert "The hub does not answer, so nothing was started or stopped." in page.text
 
 
 async def test_a_page_without_the_hub_says_so(service, browse):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import TOKEN, NullProxy, StandInService, TestHub, eventually
-from jupyterhub_vessl_spawner import base
+from hub_parts import TOKEN, NullProxy, StandInService, TestHub, eventually
+from jupyterhub_vessl_spawner import base, delivery
 from jupyterhub_vessl_spawner.local import VesslLocalSpawner
 from jupyterhub_vessl_spawner.refusal import REASONS, NotStarted, VesslSpawnRefused
 from tornado import web
@@ -80,7 +80,7 @@ async def test_a_report_that_can_never_succeed_is_given_up(service: StandInServi
     service.ended_refusal = error("There is no such admission.")
     await asyncio.wait_for(await report(service), 30)
     assert service.calls == ["ended"]
-    assert not base._deliveries
+    assert not delivery._underway
 
 
 async def test_a_report_outlasts_errors_of_the_service(service: StandInService):

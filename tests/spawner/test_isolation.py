@@ -11,7 +11,7 @@ import sys
 
 import psutil
 import pytest
-from conftest import MIB, StandInService, TestHub, eventually, make_plan, need
+from hub_parts import MIB, StandInService, TestHub, eventually, make_plan, need
 from jupyterhub_vessl_spawner import isolation as isolation_module
 from jupyterhub_vessl_spawner.isolation import (
     Isolation,
@@ -69,7 +69,8 @@ def test_the_unified_hierarchy_is_one_group():
         ),
         (
             Isolation("folder", "rlimit", why_folder="bubblewrap is not installed"),
-            "Own home folder only: bubblewrap is not installed; limits by rlimit cover one process at a time.",
+            "Own home folder only: bubblewrap is not installed; limits by rlimit cover one process at a time. "
+            "Programs run under the hub's own account and can read what it can read.",
         ),
         (
             Isolation("bubblewrap", "none"),

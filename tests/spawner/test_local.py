@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from conftest import TOKEN, StandInService, TestHub, eventually, make_plan
+from hub_parts import TOKEN, StandInService, TestHub, eventually, make_plan
 from jupyterhub_vessl_spawner.isolation import Isolation
 from jupyterhub_vessl_spawner.local import VesslLocalSpawner
 from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused

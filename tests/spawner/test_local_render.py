@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import MIB, make_plan, need
+from hub_parts import MIB, make_plan, need
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jupyterhub_vessl_spawner.isolation import Isolation, look_at_machine

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import quote
 
-from ...model.errors import BadInput, NotAllowed, NotFound, PublicError, Unavailable
+from ...model.errors import BadInput, NotAllowed, NotFound, PublicError
 from ...model.identity import Role
 from ...model.text import bounded
 from ...model.wire import CreditsView, TopUpRequest
 from ..api.base import parse_body
 from ..core import log
-from ..hub_client import HubUnreachable
 from .base import PageHandler
 from .credits_view import TopUpForm, credits_page
 from .workspace_view import farewell, free_server_name, scopes_of, workspaces_page
 
 TOP_UP_FIELDS = ("amount", "reference", "note")
-
-
-@contextmanager
-def hub_needed() -> Iterator[None]:
-    """What the hub does not do because it does not answer is refused with a sentence."""
-    try:
-        yield
-    except HubUnreachable as error:
-        log.warning("a page needs the hub: %s", bounded(error))
-        raise Unavailable("The hub does not answer, so nothing was changed.", hint="Try again in a minute.") from error
 
 
 class WorkspacesHandler(PageHandler):
@@ -81,11 +68,10 @@ class WorkspaceActionHandler(WorkspacesHandler):
         """``start``, ``pause`` or ``cancel``; then the list again, with the reason if it was refused."""
         scope, search = self.sent("scope") or "mine", self.sent("q")
         try:
-            with hub_needed():
-                if action == "start":
-                    await self.parts.workspaces.start(self.principal, workspace_id)
-                else:  # taking back a start is pausing what does not run yet
-                    await self.parts.workspaces.pause(self.principal, workspace_id)
+            if action == "start":
+                await self.parts.workspaces.start(self.principal, workspace_id)
+            else:  # taking back a start is pausing what does not run yet
+                await self.parts.workspaces.pause(self.principal, workspace_id)
         except NotFound:
             raise
         except PublicError as refused:
