@@ -222,9 +222,8 @@ class ClusterVolume(Part):
 
 
 class ClusterStorage(Part):
-    """Cluster storage and its price."""
+    """Cluster storage: volumes that admins declare."""
 
-    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
     volumes: dict[Name, ClusterVolume] = {}
 
 
@@ -238,9 +237,8 @@ class ObjectVolume(Part):
 
 
 class ObjectStorage(Part):
-    """Object storage, where it is mounted by default, and its price."""
+    """Object storage and where it is mounted by default."""
 
-    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
     mount_path: MountPath = "/shared"
     volumes: dict[Name, ObjectVolume] = {}
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from ..ledger import records
 from ..ledger.events import Event, record_event
 from ..ledger.schema import workspaces
-from ..ledger.spans import credit_snapshot
+from ..ledger.spans import credit_snapshot, open_spans
+from ..model.catalog import CreditPolicy
 from ..model.lifecycle import CreditSnapshot, PauseAction, exhaustion_actions, exhaustion_deadline_ms
 from .core import Core, log, wait_for_bell
 from .workspaces import pause_message
@@ -55,15 +56,18 @@ class Enforcer:
     def _look(self, connection: sa.Connection) -> tuple[int, int | None]:
         paused, deadlines = 0, []
         intended = {w.id for w in records.find_workspaces(connection, workspaces.c.intent != "")}
-        for name, organization in self._core.offer.organizations.items():
+        for name in sorted({span.organization for span in open_spans(connection)}):
+            # an organization that was taken out of the offer still has to pay for what runs
+            organization = self._core.offer.organizations.get(name)
+            policy = organization.credits if organization else CreditPolicy()
             now_ms = self._core.clock.now_ms()
-            snapshot = credit_snapshot(connection, name, organization.currency)
+            snapshot = credit_snapshot(connection, name, organization.currency if organization else "USD")
             snapshot = _without(snapshot, intended)
-            actions = exhaustion_actions(snapshot, organization.credits, now_ms)
+            actions = exhaustion_actions(snapshot, policy, now_ms)
             for action in actions:
                 self._record(connection, action, now_ms)
             paused += len(actions)
-            deadline_ms = None if actions else exhaustion_deadline_ms(snapshot, organization.credits, now_ms)
+            deadline_ms = None if actions else exhaustion_deadline_ms(snapshot, policy, now_ms)
             if deadline_ms is not None:
                 deadlines.append(deadline_ms)
         return paused, min(deadlines, default=None)

@@ -1,17 +1,22 @@
 """What happens to running workspaces: pauses by people and by credits, termination, reconciliation, restarts."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+import jupyterhub_vessl
 from jupyterhub_vessl.ledger import schema
 from jupyterhub_vessl.ledger.records import open_admissions
 from jupyterhub_vessl.model.money import HOUR_MS
 from jupyterhub_vessl.model.reconcile import HubServer
+from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.carrier import Carrier
 from jupyterhub_vessl.service.enforcer import Enforcer
 from jupyterhub_vessl.service.reconciler import Reconciler
+
+OFFER = Path(jupyterhub_vessl.__file__).parent / "demo/vessl.yaml"
 
 
 @pytest.fixture
@@ -219,3 +224,45 @@ async def test_after_a_restart_the_last_note_of_life_counts(service, reconciler,
     await again.take_pass()
     await again.take_pass()
     assert await service.balance_micros() == before - round(Fraction(50_000 * 120_000, HOUR_MS))
+
+
+@pytest.fixture
+def offer(request):
+    """The demo's offer; a test that is marked gets it with another text in one place."""
+    text = OFFER.read_text()
+    for marker in request.node.iter_markers("offer"):
+        old, new = marker.args
+        assert old in text
+        text = text.replace(old, new)
+    return parse_offer(text)
+
+
+@pytest.mark.offer("workspace: {size: 20Gi,", "workspace: {size: 73Gi, price_per_gib_month: 1,")
+async def test_a_priced_home_is_billed_from_the_first_start_until_termination(service, carrier, clock, report_ends):
+    """73 GiB at $1 per GiB and month of 730 hours are $0.10 per hour, running or paused."""
+    before = await service.balance_micros()
+    admission_id, workspace_id = await service.run()
+    clock.ms += HOUR_MS
+    await service.ended(admission_id)
+    service.hub.servers.clear()
+    clock.ms += HOUR_MS
+    assert await service.balance_micros() == before - 50_000 - 2 * 100_000
+    await service.run()  # the second start does not bill the home twice
+    clock.ms += HOUR_MS
+    assert await service.balance_micros() == before - 2 * 50_000 - 3 * 100_000
+    await service.call("DELETE", f"workspaces/{workspace_id}", "mia")
+    await carrier.carry()
+    clock.ms += 100 * HOUR_MS
+    assert await service.balance_micros() == before - 2 * 50_000 - 3 * 100_000
+
+
+async def test_an_organization_that_left_the_offer_is_still_held_to_its_credits(
+    service, enforcer, carrier, clock, report_ends
+):
+    await service.run(spec="cpu-medium")
+    core = service.parts.core
+    core.offer = core.offer.model_copy(update={"organizations": {}})
+    clock.ms += 600 * HOUR_MS  # past −10 at $0.11 per hour
+    await enforcer.look()
+    await carrier.carry()
+    assert await only_from_database(service) == 0
