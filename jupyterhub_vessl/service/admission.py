@@ -171,7 +171,8 @@ class Admissions:
             raise NotFound("There is no such workspace.")
         at_ms = min(max(at_ms, record.ready_ms or record.created_ms), now_ms)
         reason = INTENDED.get(workspace.intent, reason)
-        state = State.PAUSED if record.ready_ms is not None else State.FAILED
+        asked = record.ready_ms is not None or workspace.intent
+        state = State.PAUSED if asked else State.FAILED
         message = workspace.intent_message or self._why(record.plan, reason, detail)
         records.mark_ended(connection, record.id, at_ms, reason.value)
         close_spans(

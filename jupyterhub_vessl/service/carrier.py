@@ -19,7 +19,7 @@ from ..model.lifecycle import State
 from .core import Core, log, wait_for_bell
 from .hub_client import HubUnreachable
 
-TRY_AGAIN_SECONDS = 0.5
+TRY_AGAIN_SECONDS, TRY_AGAIN_SECONDS_MAX = 0.5, 5.0
 IDLE_SECONDS = 60
 AT_ONCE_MAX = 20
 
@@ -34,14 +34,16 @@ class Carrier:
     async def run(self) -> None:
         """Carry out what is intended whenever something changes, and try again what did not work; for ever."""
         bell = self._core.bell.listen()
-        left = 0
+        tries = 0
         while True:
-            await wait_for_bell(bell, TRY_AGAIN_SECONDS if left else IDLE_SECONDS)
+            pause_seconds = min(TRY_AGAIN_SECONDS * 2 ** min(tries, 10), TRY_AGAIN_SECONDS_MAX)
+            await wait_for_bell(bell, pause_seconds if tries else IDLE_SECONDS)
             try:
                 left = await self.carry()
             except Exception:
                 log.exception("the carrier failed; it tries again")
                 left = 1
+            tries = tries + 1 if left else 0
 
     async def carry(self) -> int:
         """Try every open intent once; returns how many are still open."""

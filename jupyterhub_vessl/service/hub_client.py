@@ -6,6 +6,7 @@ are in the hub's REST reference: ``GET /users`` needs the pagination media type,
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from ..model.errors import BadInput, Conflict, NotFound, PublicError, Unavailabl
 from ..model.reconcile import HubServer
 from ..model.text import bounded
 
+log = logging.getLogger("jupyterhub_vessl")
 PAGE = 200
 PAGINATION = "application/jupyterhub-pagination+json"
 
@@ -48,6 +50,7 @@ class HubClient:
         self._headers = {"Authorization": f"token {token}"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
+        self._major: int | None = None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,13 +78,14 @@ class HubClient:
                 return servers
             offset = following["offset"]
 
-    async def start(self, user: str, server_name: str) -> None:
-        """Start a server with the options that the hub keeps for it.
+    async def start(self, user: str, server_name: str, options: dict[str, Any]) -> None:
+        """Start a server with options of its own, whatever the hub keeps for it from a start that was refused.
 
         Raises the refusal as a `PublicError` when the hub answers with one at once; a start that takes longer
         goes on, and its end is seen in the workspace's state.
         """
-        status, body = await self._call("POST", _server(user, server_name))
+        named = {"user_options": options} if await self._version_major() >= 6 else options
+        status, body = await self._call("POST", _server(user, server_name), named)
         if status in (201, 202):
             return
         raise _refusal(status, body)
@@ -97,9 +101,18 @@ class HubClient:
             return True
         if status == 202:
             return False
-        if status == 400:  # pending, or not running any more
+        if status == 400:
+            log.warning("server %s/%s is not stopped yet: %s", bounded(user), bounded(server_name), bounded(body))
             return False
         raise HubUnreachable(f"stopping answered {status}: {bounded(body)}")
+
+    async def _version_major(self) -> int:
+        if self._major is None:
+            status, body = await self._call("GET", "/")
+            if status != 200:
+                raise HubUnreachable(f"GET / answered {status}")
+            self._major = int(body["version"].split(".")[0])
+        return self._major
 
     async def _call(
         self, method: str, path: str, body: Any = None, *, accept: str = "application/json"

@@ -5,6 +5,8 @@ The service never touches a workspace itself: it records what is to happen, and 
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -16,7 +18,10 @@ from ..model.errors import Conflict, NotAllowed, NotFound
 from ..model.identity import Principal
 from ..model.lifecycle import STARTABLE, State
 from ..model.plan import MountKind, WorkspacePlan
-from .core import Core
+from ..model.text import bounded
+from .core import Core, log
+
+REFUSED_WITHIN_SECONDS = 2.0
 
 
 def may_see(principal: Principal, workspace: Workspace) -> bool:
@@ -60,6 +65,7 @@ class Workspaces:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def get(self, principal: Principal, workspace_id: str) -> Workspace:
         """A workspace that the person may see; raises `NotFound` for any other."""
@@ -69,13 +75,29 @@ class Workspaces:
         return workspace
 
     async def start(self, principal: Principal, workspace_id: str) -> None:
-        """Start a paused or failed workspace again, as it was last asked for."""
+        """Start a paused or failed workspace again, as it was last admitted.
+
+        A refusal comes at once and is raised; a start that takes longer goes on, and shows in its state.
+        """
         workspace = await self.get(principal, workspace_id)
         if workspace.person != principal.name:
             raise NotAllowed("Only the owner can start a workspace.")
         if workspace.state not in STARTABLE or workspace.intent:
             raise Conflict(f"This workspace is {workspace.state.value}.")
-        await self._core.hub.start(workspace.person, workspace.server_name)
+        start = asyncio.create_task(
+            self._core.hub.start(workspace.person, workspace.server_name, json.loads(workspace.request))
+        )
+        done, _ = await asyncio.wait([start], timeout=REFUSED_WITHIN_SECONDS)
+        if done:
+            await start
+        else:
+            self._starting.add(start)
+            start.add_done_callback(self._started)
+
+    def _started(self, start: asyncio.Task[None]) -> None:
+        self._starting.discard(start)
+        if not start.cancelled() and (error := start.exception()) is not None:
+            log.info("a start that went on in the background ended: %s", bounded(error))
 
     async def pause(self, principal: Principal, workspace_id: str) -> None:
         """Stop compute and keep the volumes; also takes back a start that is still pending."""

@@ -40,15 +40,22 @@ class StandInHub:
     servers: dict[tuple[str, str], HubServer] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     down: bool = False
+    version: str = "6.1.1"
+    bodies: list[Any] = field(default_factory=list)
+    refusal: tuple[int, str] | None = None
     on_stop: Any = None
     url: str = ""
 
     def application(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/hub/api/", self._version)
         app.router.add_get("/hub/api/user", self._user)
         app.router.add_get("/hub/api/users", self._users)
         app.router.add_route("*", "/hub/api/users/{user}/{tail:.*}", self._server)
         return app
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": self.version})
 
     async def _user(self, request: web.Request) -> web.Response:
         name = request.headers.get("Authorization", "").removeprefix("token ")
@@ -89,6 +96,9 @@ class StandInHub:
                 await self.on_stop(user, name)
             self.servers.pop((user, name), None)
             return web.Response(status=204)
+        self.bodies.append(await request.json())
+        if self.refusal:
+            return web.json_response({"message": self.refusal[1]}, status=self.refusal[0])
         return web.Response(status=202)
 
 

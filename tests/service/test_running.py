@@ -266,3 +266,57 @@ async def test_an_organization_that_left_the_offer_is_still_held_to_its_credits(
     await enforcer.look()
     await carrier.carry()
     assert await only_from_database(service) == 0
+
+
+@pytest.mark.parametrize(("version", "wrapped"), [("6.1.1", True), ("5.5.4", False)])
+async def test_resuming_asks_for_what_was_admitted_last_not_for_what_was_refused(service, version, wrapped):
+    service.hub.version = version
+    admission_id, workspace_id = await service.run(storage={"datasets": "/data"})
+    await service.ended(admission_id)
+    await service.admit(team="vision", spec="h100-1")  # refused; the hub would keep these options
+    status, _ = await service.call("POST", f"workspaces/{workspace_id}/start", "mia", {})
+    assert status == 202
+    (body,) = service.hub.bodies
+    asked = {"team": "vision", "spec": "cpu-small", "storage": {"datasets": "/data"}}
+    assert body == ({"user_options": asked} if wrapped else asked)
+
+
+async def test_a_resume_that_the_hub_refuses_says_why(service):
+    admission_id, workspace_id = await service.run()
+    await service.ended(admission_id)
+    service.hub.refusal = (400, "CPU small is not available.")
+    status, refusal = await service.call("POST", f"workspaces/{workspace_id}/start", "mia", {})
+    assert (status, refusal["message"]) == (400, "CPU small is not available.")
+    service.hub.down = True
+    status, refusal = await service.call("POST", f"workspaces/{workspace_id}/start", "mia", {})
+    assert (status, refusal["code"]) == (503, "unavailable")
+
+
+async def test_a_start_that_is_taken_back_is_paused_and_costs_nothing(service, carrier, report_ends, clock):
+    before = await service.balance_micros()
+    _, admission = await service.admit(team="vision")
+    service.hub.servers["mia", ""] = HubServer("mia", "", False)
+    status, _ = await service.call("POST", f"workspaces/{admission['plan']['workspace_id']}/pause", "mia", {})
+    assert status == 202
+    clock.ms += 5000
+    await carrier.carry()
+    view = await only(service)
+    assert (view["state"], view["message"]) == ("paused", "Cancelled by mia before it started.")
+    assert await service.balance_micros() == before
+
+
+async def test_books_that_cannot_be_written_are_said_so_and_nothing_is_lost(service, clock, monkeypatch):
+    admission_id, _ = await service.run()
+    core = service.parts.core
+    run = core.database.run
+
+    async def full(work):
+        raise sa.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    clock.ms += 1000
+    monkeypatch.setattr(core.database, "run", full)
+    status, refusal = await service.ended(admission_id)
+    assert (status, refusal["code"]) == (503, "unavailable")
+    monkeypatch.setattr(core.database, "run", run)
+    status, _ = await service.ended(admission_id)
+    assert status == 200

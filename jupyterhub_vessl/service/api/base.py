@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from jupyterhub.services.auth import HubOAuthenticated
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import OperationalError
 from tornado import web
 
 from ...model.errors import BadInput, NotAllowed, NotSignedIn, PublicError, Unavailable
@@ -78,6 +79,13 @@ class VesslHandler(HubOAuthenticated, web.RequestHandler):
         """The status and words for any exception; what is not public is logged under an id and not shown."""
         if isinstance(error, PublicError):
             return error.status, ErrorBody(code=error.code, message=error.message, hint=error.hint, field=error.field)
+        if isinstance(error, OperationalError):
+            log.error("the database refused at %s: %s", bounded(self.request.path), bounded(error.__cause__))
+            return 503, ErrorBody(
+                code="unavailable",
+                message="The books cannot be read or written just now, so nothing was changed.",
+                hint="Try again in a minute; if it stays so, tell an admin.",
+            )
         if isinstance(error, web.HTTPError) and error.status_code < 500:
             message = {
                 403: "That is not allowed here.",
