@@ -18,6 +18,7 @@ from .errors import BadInput
 from .identity import ClaimRule, Role
 from .money import MICROS, MONTH_HOURS, divide_half_even, parse_credit_micros
 from .paths import check_mount_path
+from .request import check_environment
 from .text import check_name, check_plain_text
 from .units import GIB, parse_cpu_millis, parse_duration_seconds, parse_size_bytes
 
@@ -55,8 +56,6 @@ def _mount_path(value: object) -> str:
 
 
 def _variables(value: object) -> dict[str, str]:
-    from .request import check_environment
-
     return check_environment(value)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from ...model.wire import ErrorBody
-
-if TYPE_CHECKING:
-    from .routes import Route
+from .route import Route
 
 SCHEMAS = "#/components/schemas/{model}"
 

@@ -6,10 +6,6 @@ without a row here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from pydantic import BaseModel
-
 from ...model.wire import (
     Admission,
     AdmissionRequest,
@@ -30,26 +26,9 @@ from ...model.wire import (
 )
 from . import handlers
 from .base import ApiHandler
+from .route import ANYBODY, PERSON, SPAWNER, Route
 
 API = "api/v1/"
-PERSON, SPAWNER, ANYBODY = "person", "spawner", "anybody"
-
-
-@dataclass(frozen=True)
-class Route:
-    """One verb of one path.  ``path`` has ``{name}`` for what varies; ``caller`` is who may come at all."""
-
-    verb: str
-    path: str
-    handler: type[ApiHandler]
-    caller: str
-    summary: str
-    answer: type[BaseModel] | None
-    body: type[BaseModel] | None = None
-    status: int = 200
-    query: tuple[str, ...] = ()
-
-
 ROUTES = (
     Route("GET", "me", handlers.MeHandler, PERSON, "Who I am, my teams and credits", Me),
     Route("GET", "offer", handlers.OfferHandler, PERSON, "What I may choose, with prices", OfferView),
