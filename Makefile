@@ -19,7 +19,7 @@ SETUP := umask 022; PYTHON='$(PYTHON)' VENV='$(VENV)' sh .ci/setup
 help:
 	@echo 'make demo    a whole hub on this machine (PORT=8000 DATA=.demo OFFER=FILE)'
 	@echo 'make test    the test suite (ARGS="..." goes to pytest)'
-	@echo 'make lint    ruff, mypy and the import contracts'
+	@echo 'make lint    ruff, mypy, the import contracts and a fresh reference'
 	@echo 'make prove   property tests with many more examples (ARGS="..." goes to pytest)'
 	@echo 'make lock    write $(CONSTRAINTS) anew; with the oldest Python it is for: PYTHON=/usr/bin/python3 on Debian 12'
 	@echo 'make clean   remove the virtual environment and caches; the data of the demo stays'
@@ -38,6 +38,7 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/make_reference.py --check
 
 prove:
 	@$(SETUP) test

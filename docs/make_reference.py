@@ -11,29 +11,20 @@ import importlib
 import inspect
 import re
 import sys
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import click
 import traitlets
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
-from reference_words import DEFAULTS, KEYS, QUERY, REFUSALS
+from reference_parts.models import fields, models, rest_api, vessl_yaml
+from reference_parts.text import prose, sections, table
+from reference_parts.words import DEFAULTS, KEYS, QUERY, REFUSALS
 
 from jupyterhub_vessl.cli.app import cli
 from jupyterhub_vessl.hub_setup import setup_vessl
-from jupyterhub_vessl.model import catalog, request
-from jupyterhub_vessl.model.errors import PUBLIC_ERRORS
-from jupyterhub_vessl.model.money import MICROS
-from jupyterhub_vessl.model.text import NAME_PATTERN
-from jupyterhub_vessl.model.units import GIB, KIB, MIB, TIB
-from jupyterhub_vessl.model.wire import ErrorBody
-from jupyterhub_vessl.service.api.routes import ROUTES, Route
+from jupyterhub_vessl.model import catalog
+from jupyterhub_vessl.service.api.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -42,15 +33,15 @@ HEAD = "<!-- Written by docs/make_reference.py from the code. Change the code an
 
 def build() -> dict[str, str]:
     """The text of every file, by file name.  Raises `ValueError` when words are missing or left over."""
-    _words_match("KEYS", KEYS, {f"{m.__name__}.{key}" for m in _models(catalog.Offer) for key, _ in _fields(m)})
+    _words_match("KEYS", KEYS, {f"{m.__name__}.{key}" for m in models(catalog.Offer) for key, _ in fields(m)})
     _words_match("DEFAULTS", DEFAULTS, {f"{c.__name__}.{n}" for c in _configurables() for n in _rules(c)})
     _words_match("QUERY", QUERY, {name for route in ROUTES for name in route.query})
     if unknown := set(REFUSALS) - {f"{r.verb} {r.path}" for r in ROUTES}:
-        raise ValueError(f"REFUSALS in docs/reference_words.py has no such route: {', '.join(sorted(unknown))}")
+        raise ValueError(f"REFUSALS in docs/reference_parts/words.py has no such route: {', '.join(sorted(unknown))}")
     pages = {
         "configuration.md": _configuration(),
-        "vessl-yaml.md": _vessl_yaml(),
-        "rest-api.md": _rest_api(),
+        "vessl-yaml.md": vessl_yaml(),
+        "rest-api.md": rest_api(),
         "command-line.md": _command_line(),
     }
     return {name: HEAD + re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n" for name, lines in pages.items()}
@@ -59,31 +50,7 @@ def build() -> dict[str, str]:
 def _words_match(table: str, words: Mapping[str, str], wanted: set[str]) -> None:
     for problem, names in (("needs words for", wanted - set(words)), ("has words for nothing:", set(words) - wanted)):
         if names:
-            raise ValueError(f"{table} in docs/reference_words.py {problem} {', '.join(sorted(names))}")
-
-
-# -- Markdown -----------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[re.sub(r"\s+", " ", cell).replace("|", "\\|").strip() for cell in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in [list(head), ["---"] * len(head), *cells]] + [""]
-
-
-def _prose(text: str | None) -> str:
-    """A docstring as Markdown: reStructuredText's ``code`` becomes `code`, one line for each paragraph."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(re.sub(r"\s+", " ", p).replace("``", "`").strip() for p in paragraphs)
-
-
-def _sections(text: str | None) -> tuple[str, dict[str, dict[str, str]]]:
-    """A numpy docstring: the prose before its sections, and each section's entries."""
-    parts = re.split(r"\n*^(\w+)\n-{3,}\n", inspect.cleandoc(text or ""), flags=re.MULTILINE)
-    sections = {}
-    for title, body in zip(parts[1::2], parts[2::2], strict=True):
-        entries = re.findall(r"^(\w[\w, ]*)\n((?:^(?: {4}.*)?(?:\n|\Z))+)", body, flags=re.MULTILINE)
-        sections[title] = {name: _prose(inspect.cleandoc(words)) for names, words in entries for name in names.split(", ")}
-    return _prose(parts[0]), sections
+            raise ValueError(f"{table} in docs/reference_parts/words.py {problem} {', '.join(sorted(names))}")
 
 
 # -- configuration ------------------------------------------------------------
@@ -131,6 +98,125 @@ def _trait_type(trait: traitlets.TraitType[Any, Any]) -> str:
 
 
 def _configuration() -> list[str]:
-    lines = ["# Configuration", "", "What can be set in `jupyterhub_config.py`. See also [Install on a hub]"]
-    lines[-1] += "(../how-to/install-on-a-hub.md).", 
+    lines = [
+        "# Configuration",
+        "",
+        "What can be set in `jupyterhub_config.py`; [Install on a hub](../how-to/install-on-a-hub.md) uses it.",
+        "A setting of a class can also be written for a class that extends it, and then holds for that one.",
+        "",
+        *_setup_function(),
+    ]
+    for cls in _configurables():
+        lines += [f"## {cls.__name__}", "", prose(cls.__doc__), ""]
+        parents = [parent.__name__ for parent in cls.__mro__[1:] if parent in _configurables()]
+        if parents:
+            lines += [f"It also has the settings of {', '.join(f'[{name}](#{name.lower()})' for name in parents)}.", ""]
+        for name, trait in _own_traits(cls).items():
+            lines += _trait(cls, name, trait)
+        replaced = [name for name in _rules(cls) if name not in _own_traits(cls)]
+        if replaced:
+            rows = [(f"`{name}`", DEFAULTS[f"{cls.__name__}.{name}"]) for name in replaced]
+            lines += ["### Other defaults than JupyterHub's", "", *table(["setting", "default"], rows)]
     return lines
+
+
+def _trait(cls: type[traitlets.HasTraits], name: str, trait: traitlets.TraitType[Any, Any]) -> list[str]:
+    default = DEFAULTS.get(f"{cls.__name__}.{name}") or ("empty" if trait.default() == "" else f"`{trait.default()!r}`")
+    text, example = prose(trait.help).split("Example: ")
+    return [
+        f"### {cls.__name__}.{name}",
+        "",
+        f"Type: {_trait_type(trait)} · default: {default}",
+        "",
+        text.strip(),
+        "",
+        "```python",
+        example.strip("` "),
+        "```",
+        "",
+    ]
+
+
+def _setup_function() -> list[str]:
+    about, parts = sections(setup_vessl.__doc__)
+    signature = inspect.signature(setup_vessl).parameters
+    _words_match("setup_vessl", parts["Parameters"], set(signature))
+    rows = []
+    for name, parameter in signature.items():
+        default = "required" if parameter.default is inspect.Parameter.empty else f"`{parameter.default!r}`"
+        rows.append((f"`{name}`", default, parts["Parameters"][name]))
+    raised = [f"`{name}`: {words}" for name, words in parts["Raises"].items()]
+    return [
+        "## setup_vessl",
+        "",
+        about,
+        "",
+        *table(["parameter", "default", "meaning"], rows),
+        "Raises " + "; ".join(raised),
+        "",
+    ]
+
+
+# -- command line -------------------------------------------------------------
+
+
+def _command_line() -> list[str]:
+    lines = [
+        "# Command line",
+        "",
+        prose(cli.help),
+        "",
+        "`jupyterhub-vessl --version` prints the version, and `--help`",
+    ]
+    lines += ["works for every command.", ""]
+    for name, command in sorted(cli.commands.items()):
+        arguments = [p.metavar or str(p.name).upper() for p in command.params if isinstance(p, click.Argument)]
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        usage = " ".join(["jupyterhub-vessl", name, *(["[OPTIONS]"] if options else []), *arguments])
+        lines += [f"## {name}", "", "```", usage, "```", "", prose(command.help), ""]
+        lines += table(["option", "default", "meaning"], [_option(option) for option in options])
+    return lines
+
+
+def _option(option: click.Option) -> tuple[str, str, str]:
+    value = option.metavar or ""
+    if isinstance(option.type, click.Choice):
+        value = "|".join(str(choice) for choice in option.type.choices)
+    elif isinstance(option.type, click.IntRange):
+        value = f"{option.type.min} to {option.type.max}"
+    given = isinstance(option.default, str)
+    default = f"`{option.default}`" if given else "required" if option.required else ""
+    return f"`{', '.join(option.opts)}` {value}", default, option.help or ""
+
+
+# -- the command --------------------------------------------------------------
+
+
+def stale(pages: Mapping[str, str], folder: Path) -> list[str]:
+    """Names of files in the folder that are missing, differ, or should not be there."""
+    there = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*") if file.is_file()}
+    return sorted(name for name in pages.keys() | there.keys() if pages.get(name) != there.get(name))
+
+
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write the files, or with ``--check`` say whether they are as they should be; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Write docs/reference from the code.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a file is stale")
+    check = parser.parse_args(arguments).check
+    try:
+        pages = build()
+    except ValueError as error:
+        print(f"docs/make_reference.py: {error}", file=sys.stderr)
+        return 1
+    if check:
+        if names := stale(pages, folder):
+            print(f"docs/reference is stale ({', '.join(names)}): run python docs/make_reference.py", file=sys.stderr)
+        return bool(names)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -210,7 +210,7 @@ class WorkspaceView(Outbound):
     message
         Why it is in this state, as a sentence; empty when there is nothing to say.
     actions
-        What this person may do now: ``open``, ``start``, ``pause``, ``cancel``, ``terminate``.
+        What this person may do now: ``open``, ``start``, ``edit``, ``pause``, ``cancel``, ``terminate``.
     """
 
     id: str

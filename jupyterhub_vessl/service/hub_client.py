@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from ..model.errors import BadInput, Conflict, NotFound, PublicError, Unavailable
+from ..model.errors import BadInput, Conflict, NoCredits, NotAllowed, NotFound, PublicError, Unavailable
 from ..model.reconcile import HubServer
 from ..model.text import bounded
 
@@ -138,7 +138,7 @@ def _server(user: str, server_name: str) -> str:
 
 def _refusal(status: int, body: Any) -> PublicError:
     message = bounded(body.get("message", ""), 600) if isinstance(body, dict) else ""
-    kinds: dict[int, type[PublicError]] = {404: NotFound, 409: Conflict, 503: Unavailable}
+    kinds: dict[int, type[PublicError]] = {402: NoCredits, 403: NotAllowed, 404: NotFound, 409: Conflict}
     if status >= 500:
         return Unavailable(message or "The hub could not start it.", hint="Try again in a minute.")
     return kinds.get(status, BadInput)(message or "The hub refused to start it.")

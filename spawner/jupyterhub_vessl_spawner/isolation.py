@@ -169,6 +169,7 @@ def look_at_machine(*, data_dir: str, readable: Iterable[str]) -> Machine:
         data_dir=data_dir,
         readable=tuple(sorted(prefixes | {os.path.realpath(folder) for folder in readable})),
         etc=tuple(path for path in etc if os.path.exists(path)),
+        gpu_devices=tuple(sorted(glob.glob("/dev/nvidia*"))),
         root_links=tuple(links),
         root_folders=tuple(folders),
         cpus=tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1)),

@@ -52,6 +52,8 @@ class Machine:
         Such folders where the system has them as real folders.
     cpus
         Numbers of the CPUs that the hub itself may use.
+    gpu_devices
+        Device files of the machine's GPUs and their driver.
     systemd_environment
         What ``systemd-run --user`` needs to find its manager.
     """
@@ -62,6 +64,7 @@ class Machine:
     root_links: tuple[tuple[str, str], ...] = ()
     root_folders: tuple[str, ...] = ()
     cpus: tuple[int, ...] = (0,)
+    gpu_devices: tuple[str, ...] = ()
     systemd_environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -171,6 +174,7 @@ def render(
         flags += ["--ro-bind", files[0][0], "/etc/passwd", "--ro-bind", files[1][0], "/etc/group"]
         if isolation.sized_tmpfs:
             flags += ["--size", str(max(plan.spec.memory_bytes // 2, 1)), "--tmpfs", "/dev/shm"]  # noqa: S108  inside
+        flags += _gpu_flags(plan.spec, machine)
         for mount in sorted(plan.mounts, key=lambda m: m.mount_path.count("/")):
             flags += _mount_flags(mount, sources[mount.mount_path], isolation)
         if environment_fd is not None:
@@ -229,6 +233,12 @@ def some_cpus(workspace_id: str, cpus: Sequence[int], cpu_millis: int) -> list[i
     count = min(len(cpus), -(-cpu_millis // 1000))
     start = zlib.crc32(workspace_id.encode()) % len(cpus)
     return sorted(cpus[(start + i) % len(cpus)] for i in range(count))
+
+
+def _gpu_flags(spec: PlannedSpec, machine: Machine) -> list[str]:
+    """The devices of all the machine's GPUs for a plan that has one; nothing for one that has none."""
+    devices = machine.gpu_devices if spec.gpu_count else ()
+    return [word for device in devices for word in ("--dev-bind", device, device)]
 
 
 def _mount_flags(mount: Mount, source: str, isolation: Isolation) -> list[str]:

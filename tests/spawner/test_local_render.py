@@ -91,6 +91,15 @@ def test_a_volume_inside_the_home_is_mounted_after_it():
     assert places.index("/home/jovyan") < places.index("/home/jovyan/data")
 
 
+def test_only_a_plan_with_a_gpu_gets_the_machines_gpus():
+    machine = replace(MACHINE, gpu_devices=("/dev/nvidia0", "/dev/nvidiactl"))
+    plan = make_plan()
+    assert "--dev-bind" not in draw(plan, machine=machine).argv
+    spec = plan.spec.model_copy(update={"gpu_type": "H100", "gpu_count": 1})
+    argv = " ".join(draw(plan.model_copy(update={"spec": spec}), machine=machine).argv)
+    assert "--dev-bind /dev/nvidia0 /dev/nvidia0 --dev-bind /dev/nvidiactl /dev/nvidiactl" in argv
+
+
 def test_workspaces_outlive_the_hub():
     assert "--die-with-parent" not in draw(make_plan()).argv
 

@@ -1,6 +1,6 @@
 """The words of the reference that the code does not carry itself.
 
-`make_reference` fails when a key, a default or a route has no words here, and when words belong to nothing.
+``docs/make_reference.py`` fails when a key, a default or a route has no words here, and when words belong to nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEYS = {
     "ClaimRule.match": "Must match a whole value of the claim. May name the groups `organization`, `team` and `role`.",
     "ClaimRule.organization": "The organization, when `match` does not name it.",
     "ClaimRule.team": "The team, when `match` does not name it. Admins belong to no team.",
-    "ClaimRule.role": "The role, when `match` does not name it. Read from `match`, a plural (`members`) is the singular.",
+    "ClaimRule.role": "The role, when `match` does not name it. A plural in `match` is read as the singular.",
     "Cluster.kind": "Workspaces of `local` clusters are processes on the hub's machine; the others cannot start yet.",
     "Cluster.title": "Shown to people; without it, the name.",
     "Cluster.teams": "Who may use it; without it, everybody.",
@@ -39,11 +39,11 @@ KEYS = {
     "ResourceSpec.cpu": "CPU cores.",
     "ResourceSpec.memory": "Memory.",
     "ResourceSpec.temporary": "Size of temporary storage.",
-    "ResourceSpec.price_per_hour": "Price of one hour while the workspace runs, GPUs included; charged by the millisecond.",
+    "ResourceSpec.price_per_hour": "Price of an hour while it runs, GPUs included; charged by the millisecond.",
     "ResourceSpec.clusters": "Where it can be chosen; without it, on every cluster that can hold it.",
     "ResourceSpec.teams": "Who may choose it; without it, everybody.",
     "Gpu.type": "Compared with the words of the device's name, such as `H100`.",
-    "Gpu.count": "How many, 1 to 1024.",
+    "Gpu.count": "How many.",
     "Image.title": "Shown to people.",
     "Image.description": "Shown beside the title.",
     "Image.url": "A container image. Without it: the Python environment of the machine, for `local` clusters.",
@@ -57,7 +57,7 @@ KEYS = {
     "Preset.environment": "Variables of programs in the workspace. Not for secrets.",
     "Preset.teams": "Who may choose it; without it, everybody.",
     "PortOffer.type": "`http` opens in a browser, `tcp` is for other clients.",
-    "PortOffer.port": "1024 to 65535.",
+    "PortOffer.port": "The number.",
     "Storage.workspace": "The workspace volume.",
     "Storage.temporary": "Temporary storage.",
     "Storage.cluster": "Cluster storage.",
@@ -65,17 +65,15 @@ KEYS = {
     "WorkspaceStorage.size": "Its size, for every workspace.",
     "WorkspaceStorage.mount_path": "The home directory.",
     "WorkspaceStorage.price_per_gib_month": (
-        "Charged from the first start until the workspace is terminated, also while it is paused. A month has 730 hours."
+        "Charged from the first start until termination, also while paused. A month has 730 hours."
     ),
     "TemporaryStorage.mount_path": "Where it is mounted; its size is the resource spec's.",
-    "ClusterStorage.price_per_gib_month": "Kept for later: cluster storage is not charged yet.",
     "ClusterStorage.volumes": "The volumes, by name.",
     "ClusterVolume.title": "Shown to people; without it, the name.",
     "ClusterVolume.cluster": "A name of `clusters`: where the volume is.",
     "ClusterVolume.size": "Its size.",
     "ClusterVolume.teams": "Who may mount it: `rw` to read and write, `ro` to read.",
     "ClusterVolume.mount_path": "Proposed in the form; people may choose another.",
-    "ObjectStorage.price_per_gib_month": "Kept for later: object storage is not charged yet.",
     "ObjectStorage.mount_path": "Proposed in the form for volumes that propose none.",
     "ObjectStorage.volumes": "The volumes, by name; a name of a cluster volume cannot be used again.",
     "ObjectVolume.title": "Shown to people; without it, the name.",
@@ -98,7 +96,7 @@ DEFAULTS = {
     "VesslOIDCAuthenticator.login_service": "the environment variable `LOGIN_SERVICE`, else `SSO`",
     "VesslOIDCAuthenticator.manage_groups": "`True`, and it stays so: hub groups carry memberships",
     "VesslOIDCAuthenticator.any_allow_config": "`True`: a membership lets somebody in, no list of names",
-    "VesslOIDCAuthenticator.enable_auth_state": "`True` when the hub has a key: `JUPYTERHUB_CRYPT_KEY` or `CryptKeeper.keys`",
+    "VesslOIDCAuthenticator.enable_auth_state": "`True` when `JUPYTERHUB_CRYPT_KEY` or `CryptKeeper.keys` is set",
     "VesslOIDCAuthenticator.http_client": "a client that waits 5 s for a connection and 10 s for an answer",
 }
 
