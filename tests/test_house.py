@@ -106,3 +106,9 @@ def test_nothing_we_ship_names_a_machine_of_its_developers():
                 text = file.read_text()
                 for word in ("/work/", "/root/", "/tmp/v", "file:///"):
                     assert word not in text, f"{file.relative_to(ROOT)} names {word}"
+
+
+def test_no_two_test_modules_have_the_same_name():
+    """pytest would import one and take it for the other, but only when both are collected in one run."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -7,9 +7,11 @@ through SQLAlchemy Core and run the same statements.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -70,6 +72,13 @@ class Database:
     def _transaction(self, work: Callable[[sa.Connection], T]) -> T:
         with self.engine.begin() as connection:
             return work(connection)
+
+    def free_bytes(self) -> int | None:
+        """Space left where an SQLite file grows; None for other databases."""
+        file = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not file or file == ":memory:":
+            return None
+        return shutil.disk_usage(Path(file).absolute().parent).free
 
     async def migrate(self) -> None:
         """Bring the tables to the newest version."""

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from ..model.lifecycle import State
 from ..model.plan import WorkspacePlan
-from .schema import admissions, sightings, workspaces
+from .events import Event
+from .schema import admissions, events, sightings, transactions, workspaces
 
 PAUSE, EXHAUST, TERMINATE = "pause", "exhaust", "terminate"
 """Intents: pause because a person asked, pause because credits ran out, end for good."""
@@ -117,6 +118,27 @@ def open_admissions(connection: sa.Connection, workspace_id: str | None = None) 
     return _admissions(connection, *conditions)
 
 
+def unpaid_starts(connection: sa.Connection, person: str, least_ms: int) -> tuple[int, int]:
+    """(how many, when the latest ended) of a person's last starts in a row that never became ready.
+
+    Starts that were over in less than ``least_ms`` are passed over.
+    """
+    query = (
+        sa.select(admissions.c.created_ms, admissions.c.ready_ms, admissions.c.ended_ms)
+        .join(workspaces, workspaces.c.id == admissions.c.workspace_id)
+        .where(workspaces.c.person == person, admissions.c.ended_ms.is_not(None))
+        .order_by(admissions.c.ended_ms.desc())
+        .limit(20)
+    )
+    count, latest_ms = 0, 0
+    for created_ms, ready_ms, ended_ms in connection.execute(query):
+        if ready_ms is not None:
+            break
+        if ended_ms - created_ms >= least_ms:
+            count, latest_ms = count + 1, max(latest_ms, ended_ms)
+    return count, latest_ms
+
+
 def insert_admission(connection: sa.Connection, record: AdmissionRecord) -> None:
     """Record an admission."""
     connection.execute(admissions.insert().values(vars(record) | {"plan": record.plan.model_dump_json()}))
@@ -134,11 +156,23 @@ def mark_ended(connection: sa.Connection, admission_id: str, at_ms: int, reason:
     )
 
 
+def workspace_event(workspace: Workspace, at_ms: int, kind: str, message: str, actor: str) -> Event:
+    """Something that happened to a workspace, for its owner and those responsible for its team."""
+    organization, team = workspace.organization, workspace.team
+    return Event(at_ms, kind, message, actor, organization, team, workspace.person, workspace.id)
+
+
 def note_alive(connection: sa.Connection, at_ms: int) -> None:
     """Remember that every workspace with an open span was alive at ``at_ms``."""
     updated = connection.execute(sightings.update().where(sightings.c.id == 1).values(alive_ms=at_ms))
     if not updated.rowcount:
         connection.execute(sightings.insert().values(id=1, alive_ms=at_ms))
+
+
+def latest_ms(connection: sa.Connection) -> int:
+    """The latest instant that the books know of; 0 when they are empty."""
+    columns = (events.c.at_ms, sightings.c.alive_ms, admissions.c.created_ms, transactions.c.recorded_ms)
+    return max(int(connection.execute(sa.select(sa.func.max(column))).scalar() or 0) for column in columns)
 
 
 def last_alive_ms(connection: sa.Connection) -> int:

@@ -90,6 +90,26 @@ def start_refusal(snapshot: CreditSnapshot, title: str, contact: str, now_ms: in
     )
 
 
+UNPAID_START_MS = 15_000
+"""A start that ends sooner than this without becoming ready has used nothing worth counting."""
+
+UNPAID_STARTS_MAX = 3
+BACK_OFF_MS, BACK_OFF_MS_MAX = 5 * 60_000, 60 * 60_000
+
+
+def next_start_ms(unpaid_starts: int, latest_end_ms: int) -> int:
+    """The earliest instant of a person's next start, after so many in a row that never became ready.
+
+    What never becomes ready costs nothing, so without a pause between such starts anybody could compute for
+    free by keeping a server from answering.  The third waits 5 minutes, each further one twice as long, up to
+    an hour.
+    """
+    if unpaid_starts < UNPAID_STARTS_MAX:
+        return 0
+    doublings = min(unpaid_starts - UNPAID_STARTS_MAX, 10)
+    return latest_end_ms + min(BACK_OFF_MS << doublings, BACK_OFF_MS_MAX)
+
+
 def empty_ms(snapshot: CreditSnapshot, now_ms: int) -> int | None:
     """The instant at which the balance reaches zero, None when it never does at the present rates."""
     return crossing_ms(snapshot.base_micros, snapshot.accruals, 0, now_ms)

@@ -4,7 +4,10 @@ Hooks give promptness, reconciliation gives truth (DESIGN §4).  Each rule is on
 
 * a server that the hub runs without an open admission is stopped: nobody would pay for it;
 * an open admission whose server the hub does not know ends at the last instant it was seen alive;
-* an admission that never became ready, and that the hub does not know, ends and costs nothing.
+* an admission that never became ready, and that the hub does not know, ends and costs nothing;
+* while the hub does not answer, nothing is concluded from its silence, but a workspace whose cluster says that
+  its process is gone ends when it was last seen alive;
+* a process that runs without an open admission is ended: no server leads to it, and nobody pays for it.
 
 A disagreement must be seen in two passes in a row before anything is done, so that a start or stop that is
 under way while the lists are taken is left alone.
@@ -34,13 +37,18 @@ class HubServer:
 
 @dataclass(frozen=True)
 class OpenAdmission:
-    """An admission that is not over, and when its workspace was last seen alive."""
+    """An admission that is not over, and when its workspace was last seen alive.
+
+    ``alive`` is what its cluster says now, None when the cluster cannot be asked.
+    """
 
     admission_id: str
+    workspace_id: str
     user: str
     server_name: str
     ready: bool
     last_alive_ms: int
+    alive: bool | None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -55,6 +63,13 @@ class StopServer:
     user: str
     server_name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class EndOrphan:
+    """End a workspace's process that nothing was admitted for."""
+
+    workspace_id: str
 
 
 @dataclass(frozen=True)
@@ -77,43 +92,58 @@ class Verdict:
 
     stops: tuple[StopServer, ...]
     ends: tuple[EndAdmission, ...]
+    orphans: tuple[EndOrphan, ...]
     suspects: frozenset[Suspect]
 
 
 def reconcile(
-    servers: Mapping[tuple[str, str], HubServer],
+    servers: Mapping[tuple[str, str], HubServer] | None,
     admissions: tuple[OpenAdmission, ...],
+    running: frozenset[str],
     suspected: frozenset[Suspect],
 ) -> Verdict:
-    """Compare what the hub runs with what was admitted.
+    """Compare what the hub and the clusters run with what was admitted.
 
     Parameters
     ----------
     servers
-        All servers that the hub counts as active, by (user, server name).
+        All servers that the hub counts as active, by (user, server name); None when it does not answer.
     admissions
-        Open admissions, read before ``servers`` was asked for.
+        Open admissions, read before ``servers`` and ``running`` were asked for.
+    running
+        Ids of all workspaces that the clusters run.
     suspected
         ``suspects`` of the pass before.
     """
     stops: list[StopServer] = []
     ends: list[EndAdmission] = []
+    orphans: list[EndOrphan] = []
     suspects: set[Suspect] = set()
+
+    def seen_twice(*suspect: str) -> bool:
+        kind, name, server_name = suspect
+        suspects.add((kind, name, server_name))
+        return (kind, name, server_name) in suspected
+
     admitted = {admission.key for admission in admissions}
-    for server in servers.values():
-        if server.key in admitted or not server.ready:
-            continue
-        suspect = ("server", server.user, server.server_name)
-        suspects.add(suspect)
-        if suspect in suspected:
+    for server in (servers or {}).values():
+        if server.key not in admitted and server.ready and seen_twice("server", *server.key):
             stops.append(StopServer(server.user, server.server_name, "it runs without an admission"))
     for admission in admissions:
-        if admission.key in servers:
-            continue
-        suspect = ("admission", admission.admission_id, "")
-        suspects.add(suspect)
-        if suspect in suspected:
+        why = _why_over(admission, servers)
+        if why is not None and seen_twice("admission", admission.admission_id, ""):
             reason = EndReason.LOST if admission.ready else EndReason.FAILED
-            detail = "the hub no longer runs it" if admission.ready else "it did not start"
-            ends.append(EndAdmission(admission.admission_id, admission.last_alive_ms, reason, detail))
-    return Verdict(tuple(stops), tuple(ends), frozenset(suspects))
+            ends.append(EndAdmission(admission.admission_id, admission.last_alive_ms, reason, why))
+    for workspace_id in running - {admission.workspace_id for admission in admissions}:
+        if seen_twice("process", workspace_id, ""):
+            orphans.append(EndOrphan(workspace_id))
+    return Verdict(tuple(stops), tuple(ends), tuple(orphans), frozenset(suspects))
+
+
+def _why_over(admission: OpenAdmission, servers: Mapping[tuple[str, str], HubServer] | None) -> str | None:
+    """Why an open admission looks over, None when it does not."""
+    if servers is not None:
+        if admission.key in servers:
+            return None
+        return "the hub no longer runs it" if admission.ready else ""
+    return "its process is gone" if admission.ready and admission.alive is False else None

@@ -18,14 +18,14 @@ from ..ledger.records import AdmissionRecord, Workspace
 from ..ledger.spans import COMPUTE, STORAGE, close_spans, credit_snapshot, open_span, open_spans
 from ..model.availability import Capacity, spec_obstacle
 from ..model.catalog import Offer
-from ..model.errors import Conflict, NoCredits, NotFound
+from ..model.errors import Conflict, NoCredits, NotAllowed, NotFound
 from ..model.identity import principal_from_groups
-from ..model.lifecycle import EndReason, State, start_refusal
+from ..model.lifecycle import UNPAID_START_MS, EndReason, State, next_start_ms, start_refusal
 from ..model.money import format_rate
 from ..model.plan import MountKind, Owner, WorkspacePlan, resolve
 from ..model.request import WorkspaceRequest, parse_request
 from ..model.text import bounded
-from ..model.units import format_bytes
+from ..model.units import format_bytes, format_duration
 from ..model.wire import Admission, AdmissionRequest, EndedReport, ReadyReport, Recorded
 from .core import Core, log
 
@@ -83,6 +83,7 @@ class Admissions:
             capacities,
         )
         self._check_credits(connection, plan, now_ms)
+        _check_unpaid_starts(connection, plan, now_ms)
         if existing is not None:
             self._end_forgotten(connection, existing.id, now_ms)
         record = AdmissionRecord(uuid.uuid4().hex, plan.workspace_id, request.key, plan, now_ms, None, None, "")
@@ -136,6 +137,8 @@ class Admissions:
             record, workspace = _admission(connection, admission_id)
             now_ms = self._core.clock.now_ms()
             at_ms = now_ms - report.elapsed_ms
+            if record.end_reason == EndReason.LOST.value and report.reason in SELF_MADE:
+                self._explain(connection, record, workspace, report)
             if workspace.id in self._core.gone and report.reason in SELF_MADE:
                 # the cluster noticed its end before the spawner could say so
                 at_ms = min(at_ms, self._core.alive_ms.get(workspace.id, at_ms))
@@ -201,6 +204,14 @@ class Admissions:
         log.info("admission %s ended: %s %s", record.id, reason.value, bounded(detail))
         return at_ms
 
+    def _explain(
+        self, connection: sa.Connection, record: AdmissionRecord, workspace: Workspace, report: EndedReport
+    ) -> None:
+        """The spawner knows better why something ended that was found gone while the hub was down."""
+        if workspace.admission_id == record.id and workspace.state is State.PAUSED:
+            message = self._why(record.plan, report.reason, report.detail)
+            records.save_workspace(connection, replace(workspace, message=message))
+
     def _why(self, plan: WorkspacePlan, reason: EndReason, detail: str) -> str:
         if reason is EndReason.OUT_OF_MEMORY:
             message = f"It needed more than {format_bytes(plan.spec.memory_bytes)} of memory."
@@ -216,7 +227,20 @@ class Admissions:
         sentence = sentences[reason]
         if sentence.endswith("."):
             return sentence
+        if detail.endswith("."):
+            return detail  # the spawner's own sentence, as the person has read it already
         return f"{sentence}: {detail}." if detail else f"{sentence}."
+
+
+def _check_unpaid_starts(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:
+    count, latest_ms = records.unpaid_starts(connection, plan.user, UNPAID_START_MS)
+    wait_ms = next_start_ms(count, latest_ms) - now_ms
+    if wait_ms > 0:
+        raise NotAllowed(
+            f"Not started: your last {count} starts never became ready, so the next one has to wait.",
+            code="back_off",
+            hint=f"Try again in {format_duration(-(-wait_ms // 1000))}; if it stays so, tell an admin.",
+        )
 
 
 def next_larger(offer: Offer, plan: WorkspacePlan) -> str:

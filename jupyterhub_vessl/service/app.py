@@ -21,6 +21,7 @@ from tornado import httpserver, netutil, web
 
 from .._version import __version__
 from ..ledger.database import Database
+from ..ledger.records import latest_ms
 from ..model.catalog import Offer
 from ..model.errors import OfferError, VesslError
 from ..model.text import bounded
@@ -29,6 +30,7 @@ from .admission import Admissions
 from .api.base import BODY_BYTES_MAX
 from .api.routes import ROUTES, url_patterns
 from .carrier import Carrier
+from .clock import Clock
 from .clusters import Clusters
 from .core import Core, log, record_openings
 from .credits import Credits
@@ -39,6 +41,9 @@ from .parts import Parts
 from .reconciler import Reconciler
 from .views import Views
 from .workspaces import Workspaces
+
+RECEIVED_BYTES_MAX = 16 * BODY_BYTES_MAX
+"""What is larger is cut off; what is smaller but too large is answered with a sentence."""
 
 BIND_TRIES, BIND_WAIT_SECONDS = 40, 0.25
 WHO_IS_CACHED_SECONDS = 30
@@ -106,8 +111,9 @@ async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int |
     core = parts.core
     try:
         await core.database.migrate()
+        core.clock = Clock(await core.database.run(latest_ms))
         await core.database.run(lambda c: record_openings(c, offer, core.clock.now_ms()))
-        server = httpserver.HTTPServer(application(parts, hub), max_body_size=2 * BODY_BYTES_MAX)
+        server = httpserver.HTTPServer(application(parts, hub), max_body_size=RECEIVED_BYTES_MAX)
         server.add_sockets(await _bind(port or urlparse(hub.service_url).port or 8200, ip))
         loops = [Enforcer(core).run(), Carrier(core).run(), Reconciler(core, parts.admissions).run()]
         await _until_stopped([asyncio.create_task(loop) for loop in loops])

@@ -11,7 +11,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from ..ledger import records
-from ..ledger.events import Event, record_event
+from ..ledger.events import record_event
 from ..ledger.records import Workspace
 from ..ledger.schema import spans, workspaces
 from ..ledger.spans import STORAGE, close_spans
@@ -54,6 +54,8 @@ class Carrier:
     async def _carry_one(self, workspace: Workspace) -> bool:
         async with self._at_once:
             try:
+                if await self._is_stale(workspace):
+                    return True
                 if workspace.intent == records.TERMINATE:
                     return await self._terminate(workspace)
                 return await self._pause(workspace)
@@ -61,7 +63,16 @@ class Carrier:
                 log.warning("workspace %s waits for the hub: %s", workspace.id, error.detail)
             except OSError as error:
                 log.error("workspace %s: its volumes could not be removed: %s", workspace.id, error)
+            except Exception:
+                # one workspace's trouble must not keep the others from being stopped
+                log.exception("workspace %s could not be %sd", workspace.id, workspace.intent)
             return False
+
+    async def _is_stale(self, workspace: Workspace) -> bool:
+        """Whether the intent was carried out, taken back or overtaken by a new start since it was read."""
+        now = await self._core.database.run(lambda c: records.workspace_by_id(c, workspace.id))
+        before = (workspace.intent, workspace.admission_id)
+        return now is None or (now.intent, now.admission_id) != before
 
     async def _pause(self, workspace: Workspace) -> bool:
         """Ask the hub to stop it.  The intent is cleared by the end that the spawner reports."""
@@ -76,6 +87,8 @@ class Carrier:
         over = await self._core.hub.stop(workspace.person, workspace.server_name, remove=True)
         if not over or await self._has_open_admission(workspace):
             return False
+        if workspace.id in await self._core.clusters.running():
+            await self._core.clusters.end(workspace.id)
         await self._core.clusters.remove_volumes(workspace.plan)
         await self._core.database.run(lambda c: self._record_termination(c, workspace.id))
         self._core.bell.ring()
@@ -123,14 +136,5 @@ class Carrier:
                 intent_message="",
             ),
         )
-        event = Event(
-            now_ms,
-            "terminated",
-            f"{workspace.title}: {workspace.intent_message}",
-            "service",
-            workspace.organization,
-            workspace.team,
-            workspace.person,
-            workspace.id,
-        )
-        record_event(connection, event)
+        message = f"{workspace.title}: {workspace.intent_message}"
+        record_event(connection, records.workspace_event(workspace, now_ms, "terminated", message, "service"))

@@ -11,7 +11,8 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from ..ledger import records
-from ..ledger.events import Event, record_event
+from ..ledger.events import record_event
+from ..ledger.records import Workspace
 from ..ledger.schema import workspaces
 from ..ledger.spans import credit_snapshot, open_spans
 from ..model.catalog import CreditPolicy
@@ -55,13 +56,19 @@ class Enforcer:
 
     def _look(self, connection: sa.Connection) -> tuple[int, int | None]:
         paused, deadlines = 0, []
-        intended = {w.id for w in records.find_workspaces(connection, workspaces.c.intent != "")}
+        stopping = records.find_workspaces(connection, workspaces.c.intent != "")
+        intended = {w.id for w in stopping}
         for name in sorted({span.organization for span in open_spans(connection)}):
             # an organization that was taken out of the offer still has to pay for what runs
             organization = self._core.offer.organizations.get(name)
             policy = organization.credits if organization else CreditPolicy()
             now_ms = self._core.clock.now_ms()
             snapshot = credit_snapshot(connection, name, organization.currency if organization else "USD")
+            if snapshot.balance_micros(now_ms) > -policy.buffer_micros:
+                # a top-up came before the hub could stop them
+                spared = [w for w in stopping if w.organization == name and w.intent == records.EXHAUST]
+                self._withdraw(connection, spared, now_ms)
+                intended -= {w.id for w in spared}
             snapshot = _without(snapshot, intended)
             actions = exhaustion_actions(snapshot, policy, now_ms)
             for action in actions:
@@ -72,6 +79,12 @@ class Enforcer:
                 deadlines.append(deadline_ms)
         return paused, min(deadlines, default=None)
 
+    def _withdraw(self, connection: sa.Connection, spared: list[Workspace], now_ms: int) -> None:
+        for workspace in spared:
+            records.save_workspace(connection, replace(workspace, intent="", intent_message=""))
+            message = f"{workspace.title} goes on: credits were topped up in time."
+            record_event(connection, records.workspace_event(workspace, now_ms, "credits-restored", message, "service"))
+
     def _record(self, connection: sa.Connection, action: PauseAction, now_ms: int) -> None:
         workspace = records.workspace_by_id(connection, action.workspace_id)
         if workspace is None:
@@ -79,17 +92,8 @@ class Enforcer:
         why = action.message[:1].upper() + action.message[1:]
         message = pause_message(why, workspace.plan, "Resume after a top-up.")
         records.save_workspace(connection, replace(workspace, intent=records.EXHAUST, intent_message=message))
-        event = Event(
-            now_ms,
-            "credits-exhausted",
-            f"{workspace.title} is paused: {action.message}.",
-            "service",
-            workspace.organization,
-            workspace.team,
-            workspace.person,
-            workspace.id,
-        )
-        record_event(connection, event)
+        message = f"{workspace.title} is paused: {action.message}."
+        record_event(connection, records.workspace_event(workspace, now_ms, "credits-exhausted", message, "service"))
         log.info("pausing workspace %s: %s", workspace.id, action.message)
 
 

@@ -50,16 +50,17 @@ class Reconciler:
     async def take_pass(self) -> None:
         """Compare once and act on what was seen wrong twice."""
         opened = await self._core.database.run(records.open_admissions)
-        servers = await self._servers()
-        await self._see(opened, servers)
-        if servers is None:
-            self._suspected = frozenset()
-            return
-        verdict = reconcile(servers, tuple(self._open(record) for record in opened), self._suspected)
+        servers, running = await self._servers(), await self._core.clusters.running()
+        await self._see(opened, servers, running)
+        admissions = tuple(self._open(record, running) for record in opened)
+        verdict = reconcile(servers, admissions, running, self._suspected)
         self._suspected = verdict.suspects
         for end in verdict.ends:
-            log.warning("admission %s: %s", end.admission_id, end.detail)
+            log.warning("admission %s is over: %s", end.admission_id, end.detail)
             await self._admissions.lost(end.admission_id, end.at_ms, end.reason, end.detail)
+        for orphan in verdict.orphans:
+            log.warning("ending workspace %s: it runs without an admission", orphan.workspace_id)
+            await self._core.clusters.end(orphan.workspace_id)
         for stop in verdict.stops:
             log.warning("stopping server %s/%s: %s", bounded(stop.user), bounded(stop.server_name), stop.reason)
             await self._core.hub.stop(stop.user, stop.server_name)
@@ -75,31 +76,36 @@ class Reconciler:
         self._core.hub_answers = True
         return servers
 
-    def _open(self, record: AdmissionRecord) -> OpenAdmission:
+    def _open(self, record: AdmissionRecord, running: frozenset[str]) -> OpenAdmission:
+        asked = self._core.clusters.knows(record.plan.cluster)
         return OpenAdmission(
             admission_id=record.id,
+            workspace_id=record.workspace_id,
             user=record.plan.user,
             server_name=record.plan.server_name,
             ready=record.ready_ms is not None,
             last_alive_ms=self._core.alive_ms.get(record.workspace_id, record.ready_ms or record.created_ms),
+            alive=record.workspace_id in running if asked else None,
         )
 
-    async def _see(self, opened: tuple[AdmissionRecord, ...], servers: dict[tuple[str, str], HubServer] | None) -> None:
+    async def _see(
+        self,
+        opened: tuple[AdmissionRecord, ...],
+        servers: dict[tuple[str, str], HubServer] | None,
+        running: frozenset[str],
+    ) -> None:
         """Remember which workspaces are alive now: the cluster knows best, else the hub's word counts."""
         ready = [record for record in opened if record.ready_ms is not None]
-        running = await self._core.clusters.alive(record.plan for record in ready)
         now_ms = self._core.clock.now_ms()
         seen_all = bool(ready)
         for record in ready:
             if self._core.clusters.knows(record.plan.cluster):
                 alive = record.workspace_id in running
+                (self._core.gone.discard if alive else self._core.gone.add)(record.workspace_id)
             else:
                 alive = servers is not None and (record.plan.user, record.plan.server_name) in servers
             if alive:
                 self._core.alive_ms[record.workspace_id] = now_ms
-                self._core.gone.discard(record.workspace_id)
-            elif self._core.clusters.knows(record.plan.cluster):
-                self._core.gone.add(record.workspace_id)
             seen_all = seen_all and alive
         if seen_all and now_ms - self._noted_ms >= NOTE_MS:
             await self._core.database.run(lambda c: records.note_alive(c, now_ms))

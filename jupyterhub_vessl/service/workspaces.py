@@ -12,7 +12,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from ..ledger import records
-from ..ledger.events import Event, record_event
+from ..ledger.events import record_event
 from ..ledger.records import Workspace
 from ..model.errors import Conflict, NotAllowed, NotFound
 from ..model.identity import Principal
@@ -128,19 +128,9 @@ class Workspaces:
                 message = f"Cancelled by {principal.name} before it started."
             now_ms = self._core.clock.now_ms()
             records.save_workspace(connection, replace(workspace, intent=intent, intent_message=message))
-            record_event(
-                connection,
-                Event(
-                    now_ms,
-                    f"{intent}-asked",
-                    f"{workspace.title}: {intent} asked by {principal.name}.",
-                    principal.name,
-                    workspace.organization,
-                    workspace.team,
-                    workspace.person,
-                    workspace.id,
-                ),
-            )
+            asked = f"{workspace.title}: {intent} asked by {principal.name}."
+            event = records.workspace_event(workspace, now_ms, f"{intent}-asked", asked, principal.name)
+            record_event(connection, event)
 
         await self._core.database.run(work)
         self._core.bell.ring()

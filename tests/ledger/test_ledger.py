@@ -24,6 +24,7 @@ from jupyterhub_vessl.ledger.postings import (
     settled_micros,
     summed_micros,
 )
+from jupyterhub_vessl.ledger.records import latest_ms, note_alive
 from jupyterhub_vessl.ledger.spans import close_spans, credit_snapshot, open_span, open_spans, settle
 from jupyterhub_vessl.model.errors import Conflict
 from jupyterhub_vessl.model.money import HOUR_MS
@@ -165,6 +166,14 @@ def test_the_balance_is_what_an_independent_oracle_says(steps, rates):
         names = (CREDITS, PAYMENTS, USAGE)
         assert sum(summed_micros(connection, "acme", name) for name in names) == 0
     engine.dispose()
+
+
+def test_the_latest_instant_of_the_books_is_known_after_a_restart(connection):
+    assert latest_ms(connection) == 0
+    top_up(connection, 10)
+    assert latest_ms(connection) == T0
+    note_alive(connection, T0 + 5)
+    assert latest_ms(connection) == T0 + 5
 
 
 def test_history_is_newest_first_with_the_balance_after_each(connection):

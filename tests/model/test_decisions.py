@@ -1,5 +1,7 @@
 """Exhaustion and reconciliation are functions of what is known; they return actions with reasons."""
 
+from dataclasses import replace
+
 from jupyterhub_vessl.model.catalog import CreditPolicy
 from jupyterhub_vessl.model.lifecycle import (
     CreditSnapshot,
@@ -7,6 +9,7 @@ from jupyterhub_vessl.model.lifecycle import (
     RunningWorkspace,
     exhaustion_actions,
     exhaustion_deadline_ms,
+    next_start_ms,
     start_refusal,
 )
 from jupyterhub_vessl.model.money import MICROS, Accrual
@@ -52,18 +55,18 @@ def test_a_start_needs_more_than_zero():
 
 
 SERVER = HubServer("mia", "", True)
-ADMISSION = OpenAdmission("a1", "mia", "", True, T0)
+ADMISSION = OpenAdmission("a1", "w1", "mia", "", True, T0, alive=True)
 
 
-def twice(servers, admissions):
-    listed = {s.key: s for s in servers}
-    first = reconcile(listed, tuple(admissions), frozenset())
-    assert (first.stops, first.ends) == ((), ())
-    return reconcile(listed, tuple(admissions), first.suspects)
+def twice(servers, admissions, running=frozenset()):
+    listed = None if servers is None else {s.key: s for s in servers}
+    first = reconcile(listed, tuple(admissions), running, frozenset())
+    assert (first.stops, first.ends, first.orphans) == ((), (), ())
+    return reconcile(listed, tuple(admissions), running, first.suspects)
 
 
 def test_agreement_needs_nothing():
-    assert twice([SERVER], [ADMISSION]).suspects == frozenset()
+    assert twice([SERVER], [ADMISSION], frozenset({"w1"})).suspects == frozenset()
 
 
 def test_a_server_without_an_admission_is_stopped_when_seen_twice():
@@ -81,11 +84,34 @@ def test_an_admission_without_a_server_ends_when_it_was_last_seen_alive():
 
 
 def test_an_admission_that_never_became_ready_fails():
-    (end,) = twice([], [OpenAdmission("a2", "mia", "", False, T0)]).ends
+    (end,) = twice([], [replace(ADMISSION, ready=False)]).ends
     assert end.reason is EndReason.FAILED
 
 
 def test_what_was_seen_once_and_then_agreed_is_forgotten():
-    first = reconcile({}, (ADMISSION,), frozenset())
-    second = reconcile({SERVER.key: SERVER}, (ADMISSION,), first.suspects)
-    assert reconcile({}, (ADMISSION,), second.suspects).ends == ()
+    first = reconcile({}, (ADMISSION,), frozenset(), frozenset())
+    second = reconcile({SERVER.key: SERVER}, (ADMISSION,), frozenset(), first.suspects)
+    assert reconcile({}, (ADMISSION,), frozenset(), second.suspects).ends == ()
+
+
+def test_while_the_hub_is_silent_only_a_cluster_can_say_that_a_workspace_is_gone():
+    assert twice(None, [ADMISSION]).ends == ()
+    assert twice(None, [replace(ADMISSION, alive=None)]).ends == ()
+    (end,) = twice(None, [replace(ADMISSION, alive=False)]).ends
+    assert (end.at_ms, end.reason, end.detail) == (T0, EndReason.LOST, "its process is gone")
+
+
+def test_while_the_hub_answers_its_own_poll_says_why_a_process_ended():
+    assert twice([SERVER], [replace(ADMISSION, alive=False)]).ends == ()
+
+
+def test_a_process_that_nothing_was_admitted_for_is_ended_when_seen_twice():
+    verdict = twice([], [ADMISSION], frozenset({"w1", "w2"}))
+    assert [orphan.workspace_id for orphan in verdict.orphans] == ["w2"]
+
+
+def test_starts_that_never_become_ready_have_to_wait_longer_and_longer():
+    minute = 60_000
+    waits = [next_start_ms(count, T0) for count in range(9)]
+    assert waits[:3] == [0, 0, 0]
+    assert [(wait - T0) // minute for wait in waits[3:]] == [5, 10, 20, 40, 60, 60]

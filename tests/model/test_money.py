@@ -38,7 +38,28 @@ def test_an_amount_is_read_exactly(text, micros):
 
 @pytest.mark.parametrize(
     "value",
-    ["", "x", "NaN", "Infinity", "-inf", "1e99", "0.0000001", "1,5", "10 EUR", True, 1.5, None, [1], "9" * 41],
+    [
+        "",
+        "x",
+        "NaN",
+        "Infinity",
+        "-inf",
+        "1e99",
+        "0.0000001",
+        "1,5",
+        "10 EUR",
+        True,
+        1.5,
+        None,
+        [1],
+        "9" * 41,
+        "１２",
+        "1e5",
+        "0x10",
+        "1_000",
+        ".5",
+        "5.",
+    ],
 )
 def test_what_is_not_an_amount_is_refused_with_one_sentence(value):
     with pytest.raises(BadInput) as refusal:

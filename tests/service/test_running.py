@@ -1,14 +1,20 @@
 """What happens to running workspaces: pauses by people and by credits, termination, reconciliation, restarts."""
 
+import asyncio
+import contextlib
+import json
+import sys
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
 import jupyterhub_vessl
 from jupyterhub_vessl.ledger import schema
-from jupyterhub_vessl.ledger.records import open_admissions
+from jupyterhub_vessl.ledger.records import find_workspaces, open_admissions
+from jupyterhub_vessl.model.local_layout import process_file
 from jupyterhub_vessl.model.money import HOUR_MS
 from jupyterhub_vessl.model.reconcile import HubServer
 from jupyterhub_vessl.offer import parse_offer
@@ -180,8 +186,8 @@ async def test_a_server_that_vanished_is_billed_to_when_it_was_last_seen(service
     assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
 
 
-async def test_while_the_hub_is_down_nothing_is_concluded(service, reconciler, clock):
-    await service.run()
+async def test_while_the_hub_is_down_nothing_is_concluded(service, reconciler, clock, run_process):
+    run_process((await service.run())[1])
     service.hub.down = True
     for _ in range(5):
         clock.ms += 60_000
@@ -320,3 +326,136 @@ async def test_books_that_cannot_be_written_are_said_so_and_nothing_is_lost(serv
     monkeypatch.setattr(core.database, "run", run)
     status, _ = await service.ended(admission_id)
     assert status == 200
+
+
+async def test_a_top_up_in_time_takes_back_a_pause_that_the_hub_could_not_do_yet(service, enforcer, carrier, clock):
+    await service.run(spec="cpu-medium")
+    clock.ms += 600 * HOUR_MS
+    service.hub.down = True
+    await enforcer.look()
+    assert await carrier.carry() == 1
+    service.hub.down = False
+    service.hub.calls.clear()
+    body = {"amount": "100", "reference": "invoice 1"}
+    assert (await service.call("POST", "organizations/acme/top-ups", "ada", body))[0] == 201
+    await enforcer.look()
+    assert await carrier.carry() == 0
+    view = await only(service)
+    assert (view["state"], view["message"]) == ("running", "")
+    _, events = await service.call("GET", "events", "mia")
+    assert events["events"][-1]["kind"] == "credits-restored"
+    assert service.hub.calls == []
+
+
+async def test_an_intent_that_was_overtaken_by_a_new_start_stops_nothing(service, carrier, clock):
+    admission_id, workspace_id = await service.run()
+    await service.call("POST", f"workspaces/{workspace_id}/pause", "mia", {})
+    core = service.parts.core
+    (stale,) = await core.database.run(lambda c: find_workspaces(c, schema.workspaces.c.intent != ""))
+    await service.ended(admission_id)
+    await service.run()
+    assert await carrier._carry_one(stale)
+    assert service.hub.calls == []
+    assert (await only(service))["state"] == "running"
+
+
+async def test_one_workspace_that_cannot_be_removed_keeps_no_other_from_going(
+    service, carrier, report_ends, monkeypatch
+):
+    ids = [(await service.run(server_name=name))[1] for name in ("", "workspace-2")]
+    remove = service.parts.core.clusters.remove_volumes
+
+    async def fails_for_one(plan):
+        if plan.workspace_id == ids[0]:
+            raise RecursionError("too deep")
+        await remove(plan)
+
+    monkeypatch.setattr(service.parts.core.clusters, "remove_volumes", fails_for_one)
+    for workspace_id in ids:
+        await service.call("DELETE", f"workspaces/{workspace_id}", "mia")
+    assert await carrier.carry() == 1
+    _, listed = await service.call("GET", "workspaces", "mia")
+    assert {v["id"]: v["state"] for v in listed["workspaces"]}[ids[1]] == "terminated"
+    monkeypatch.setattr(service.parts.core.clusters, "remove_volumes", remove)
+    assert await carrier.carry() == 0
+
+
+@pytest.fixture
+def run_process(service):
+    """A real process on this machine, recorded as a workspace's as the spawner records it."""
+    started = []
+
+    def run(workspace_id):
+        process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        started.append(process)
+        file = service.parts.core.clusters._adapters["laptop"]._data / process_file(workspace_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}))
+        return process
+
+    yield run
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+        process.wait()
+
+
+async def test_a_process_that_no_server_leads_to_is_ended(service, reconciler, run_process):
+    _, admission = await service.admit(team="vision")
+    process = run_process(admission["plan"]["workspace_id"])
+    await service.ended(admission["admission_id"], reason="failed")  # the hub was killed before it was ready
+    await reconciler.take_pass()
+    assert process.is_running()
+    await reconciler.take_pass()
+    assert process.wait(10) == -9
+
+
+async def test_termination_waits_for_what_still_runs_in_the_volume(service, carrier, run_process, report_ends):
+    admission_id, workspace_id = await service.run()
+    process = run_process(workspace_id)
+    await service.ended(admission_id)
+    service.hub.servers.clear()
+    await service.call("DELETE", f"workspaces/{workspace_id}", "mia")
+    await asyncio.gather(carrier.carry(), asyncio.to_thread(process.wait, 10))
+    await carrier.carry()
+    assert (await only(service))["state"] == "terminated"
+
+
+async def test_a_death_while_the_hub_is_down_is_billed_to_the_last_sign_of_life_and_explained_later(
+    service, reconciler, run_process, clock
+):
+    before = await service.balance_micros()
+    admission_id, workspace_id = await service.run()
+    process = run_process(workspace_id)
+    clock.ms += 100_000
+    await reconciler.take_pass()
+    service.hub.down = True
+    process.kill()
+    process.wait()
+    for _ in range(2):
+        clock.ms += 300_000
+        await reconciler.take_pass()
+    service.hub.down = False
+    view = await only(service)
+    assert (view["state"], view["message"]) == ("paused", "It was lost: its process is gone.")
+    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
+    await service.ended(admission_id, reason="out_of_memory")
+    assert (await only(service))["message"].startswith("It needed more than 2 GiB of memory.")
+    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
+
+
+async def test_starts_that_never_become_ready_cannot_be_repeated_for_ever(service, clock):
+    for _ in range(3):
+        status, admission = await service.admit(team="vision")
+        assert status == 201
+        clock.ms += 57_000
+        await service.ended(admission["admission_id"], reason="failed")
+    status, refusal = await service.admit(team="vision")
+    assert (status, refusal["code"]) == (403, "back_off")
+    assert "5 min" in refusal["hint"]
+    status, _ = await service.admit("tom")
+    assert status == 201
+    clock.ms += 5 * 60_000
+    await service.run()
+    status, _ = await service.admit(team="vision", server_name="workspace-2")
+    assert status == 201

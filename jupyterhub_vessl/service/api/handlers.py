@@ -6,10 +6,14 @@ from ...ledger.spans import open_spans
 from ...model.errors import BadInput, NotFound
 from ...model.identity import principal_from_groups
 from ...model.text import bounded
+from ...model.units import MIB, format_bytes
 from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, ReadyReport, TopUpRequest
 from ..core import log
 from .base import ApiHandler
 from .openapi import document
+
+FREE_BYTES_MIN = 64 * MIB
+NO_ANSWER = "does not answer"
 
 
 class AdmissionsHandler(ApiHandler):
@@ -152,9 +156,9 @@ class HealthHandler(ApiHandler):
         """Nobody needs to be identified."""
 
     async def get(self) -> None:
-        """200 when all works, 503 with what does not."""
+        """200 with what does not work, if anything; 503 when the database does not answer."""
         health = await read_health(self)
-        self.answer(health, 200 if health.database == "ok" else 503)
+        self.answer(health, 503 if health.database == NO_ANSWER else 200)
 
 
 async def read_health(handler: ApiHandler) -> Health:
@@ -163,10 +167,13 @@ async def read_health(handler: ApiHandler) -> Health:
     spans, database = 0, "ok"
     try:
         spans = len(await core.database.run(open_spans))
+        free_bytes = core.database.free_bytes()
+        if free_bytes is not None and free_bytes < FREE_BYTES_MIN:
+            database = f"has only {format_bytes(free_bytes)} of disk left"
     except Exception as error:
         log.error("the database does not answer: %s", bounded(error))
-        database = "does not answer"
-    hub = "ok" if core.hub_answers else "does not answer"
+        database = NO_ANSWER
+    hub = "ok" if core.hub_answers else NO_ANSWER
     return Health(
         status="ok" if (database, hub) == ("ok", "ok") else "degraded",
         version=handler.settings["version"],

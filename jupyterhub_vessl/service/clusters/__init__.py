@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,14 +13,18 @@ from .local import LocalCluster
 
 
 class ClusterAdapter(Protocol):
-    """The four things that every kind of cluster can do for the service."""
+    """What every kind of cluster can do for the service."""
 
     async def capacity(self) -> Capacity:
         """The largest workspace that it can hold."""
         ...
 
-    async def alive(self, workspace_ids: Iterable[str]) -> frozenset[str]:
-        """Those of the given workspaces that run there now."""
+    async def running(self) -> frozenset[str]:
+        """Ids of all workspaces that run there now."""
+        ...
+
+    async def end(self, workspace_id: str) -> None:
+        """End what runs there for a workspace that no server leads to."""
         ...
 
     async def remove_volumes(self, plan: WorkspacePlan) -> None:
@@ -48,20 +52,19 @@ class Clusters:
             for name, cluster in self._offer.clusters.items()
         }
 
-    async def alive(self, plans: Iterable[WorkspacePlan]) -> frozenset[str]:
-        """Ids of the planned workspaces that run now, wherever they are."""
-        by_cluster: dict[str, list[str]] = {}
-        for plan in plans:
-            by_cluster.setdefault(plan.cluster, []).append(plan.workspace_id)
-        found: frozenset[str] = frozenset()
-        for name, workspace_ids in by_cluster.items():
-            if name in self._adapters:
-                found |= await self._adapters[name].alive(workspace_ids)
-        return found
+    async def running(self) -> frozenset[str]:
+        """Ids of all workspaces that run now, wherever they are."""
+        found = [await adapter.running() for adapter in self._adapters.values()]
+        return frozenset().union(*found)
 
     def knows(self, cluster: str) -> bool:
         """Whether the cluster can be asked what runs on it."""
         return cluster in self._adapters
+
+    async def end(self, workspace_id: str) -> None:
+        """End what runs for a workspace that no server leads to, wherever it is."""
+        for adapter in self._adapters.values():
+            await adapter.end(workspace_id)
 
     async def remove_volumes(self, plan: WorkspacePlan) -> None:
         """Delete exactly what belongs to one workspace.  Nothing to do on a cluster that is gone from the offer."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ import psutil
 from ...model.availability import Capacity
 from ...model.local_layout import log_file, process_file, temporary_folder, workspace_folder
 from ...model.plan import WorkspacePlan
+from ...trees import remove_tree
 
 CAPACITY_SECONDS = 300
 START_TOLERANCE_SECONDS = 2
@@ -38,32 +39,43 @@ class LocalCluster:
             self._capacity = time.monotonic(), capacity
         return self._capacity[1]
 
-    async def alive(self, workspace_ids: Iterable[str]) -> frozenset[str]:
-        """Those workspaces whose process runs now."""
-        return frozenset(w for w in workspace_ids if _runs(self._data / process_file(w)))
+    async def running(self) -> frozenset[str]:
+        """Ids of all workspaces whose recorded process runs now."""
+        files = (self._data / process_file("*")).parent.glob("*.json")
+        return frozenset(file.stem for file in files if _process(file) is not None)
+
+    async def end(self, workspace_id: str) -> None:
+        """End a workspace's process that no server leads to any more, with all that it started."""
+        process = _process(self._data / process_file(workspace_id))
+        if process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for member in [*process.children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
 
     async def remove_volumes(self, plan: WorkspacePlan) -> None:
-        """Delete exactly what belongs to one workspace: its volume, its temporary storage and its log."""
-        folders = [workspace_folder(plan.workspace_id), temporary_folder(plan.workspace_id)]
-        for folder in folders:
-            await asyncio.to_thread(shutil.rmtree, self._data / folder, ignore_errors=False, onerror=_if_there)
+        """Delete exactly what belongs to one workspace: its volume, its temporary storage, its log.
+
+        Raises OSError when something cannot be deleted, or still runs in it.
+        """
+        if _process(self._data / process_file(plan.workspace_id)) is not None:
+            raise OSError("a process still runs in it")
+        for folder in (workspace_folder(plan.workspace_id), temporary_folder(plan.workspace_id)):
+            await asyncio.to_thread(remove_tree, self._data / folder)
         for file in (log_file(plan.workspace_id), process_file(plan.workspace_id)):
             (self._data / file).unlink(missing_ok=True)
 
 
-def _if_there(_function: object, _path: str, failure: tuple[type, BaseException, object]) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        raise failure[1]
-
-
-def _runs(file: Path) -> bool:
+def _process(file: Path) -> psutil.Process | None:
+    """The live process that a file records; None when it is gone, or its number is somebody else's now."""
     try:
         record = json.loads(file.read_text())
         process = psutil.Process(int(record["pid"]))
         same = abs(process.create_time() - float(record["created"])) < START_TOLERANCE_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return False
+        return None
 
 
 async def _gpus() -> dict[str, int]:
