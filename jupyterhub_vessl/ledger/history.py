@@ -48,7 +48,10 @@ def movements(
         sa.select(
             entries.c.transaction_serial.label("serial"),
             entries.c.amount_micros,
-            sa.func.sum(entries.c.amount_micros).over(order_by=entries.c.serial).label("balance_micros"),
+            # PostgreSQL sums 64-bit integers into a numeric, which would come back as a Decimal
+            sa.cast(sa.func.sum(entries.c.amount_micros).over(order_by=entries.c.serial), sa.BigInteger).label(
+                "balance_micros"
+            ),
         )
         .where(entries.c.account == wallet)
         .subquery()
