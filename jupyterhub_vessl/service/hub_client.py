@@ -6,6 +6,7 @@ are in the hub's REST reference: ``GET /users`` needs the pagination media type,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from urllib.parse import quote
@@ -127,7 +128,7 @@ class HubClient:
                     raise HubUnreachable(f"{method} answered {response.status}")
                 data = await response.json(content_type=None) if response.status not in (202, 204) else None
                 return response.status, data
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise HubUnreachable(f"{method} {bounded(path)}: {type(error).__name__}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from fractions import Fraction
 
@@ -66,3 +67,25 @@ async def test_a_crash_while_a_workspace_runs_loses_and_doubles_nothing(demo, vi
         expected = round(Fraction(50_000 * (paused["since_ms"] - before["since_ms"]), 3_600_000))
         assert sum(-line["amount_micros"] for line in added) == expected
         assert (await ada.ask("organizations/acme/balance"))["balance_micros"] == paid - expected
+
+
+async def test_a_hub_that_dies_in_the_middle_of_a_start_leaves_nothing_running_for_free(demo):
+    async with signed_in(demo, "mia") as mia, signed_in(demo, "ada") as ada:
+        paid = (await ada.ask("organizations/acme/balance"))["balance_micros"]
+        start = asyncio.create_task(mia.hub("POST", "users/mia/servers/dying", {"user_options": {"team": "vision"}}))
+        record = None
+        while record is None:
+            await asyncio.sleep(0.02)
+            record = next(iter(demo.data.glob("**/run/*.json")), None)
+        process = demo.workspace_process(record.stem)
+        demo.kill("hub")
+        with contextlib.suppress(aiohttp.ClientError):
+            await start
+        await until_answers(mia)
+
+        deadline = time.monotonic() + RECOVERED_SECONDS_MAX
+        while (view := await mia.workspace("dying"))["state"] == "pending" or process.is_running():
+            assert time.monotonic() < deadline, view
+            await asyncio.sleep(0.2)
+        assert view["state"] == "failed"
+        assert (await ada.ask("organizations/acme/balance"))["balance_micros"] == paid
