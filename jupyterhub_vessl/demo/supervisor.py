@@ -134,7 +134,7 @@ def _announce(settings: Settings, offer: Offer) -> None:
 
 def _isolation() -> str:
     """What separates workspaces on this machine, and how to get more where that is easy."""
-    level = find_isolation()
+    level = find_isolation(data_dir=str(settings.workspaces))
     if level.files != "bubblewrap" and sys.platform.startswith("linux") and shutil.which("bwrap") is None:
         return f"{level.sentence()} To keep their files apart: sudo apt-get install bubblewrap"
     return level.sentence()

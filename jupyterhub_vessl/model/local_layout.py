@@ -24,7 +24,9 @@ def temporary_folder(workspace_id: str) -> PurePosixPath:
 def process_file(workspace_id: str) -> PurePosixPath:
     """JSON ``{"pid": …, "created": …}`` of the running workspace process, so that it is found again after a crash.
 
-    ``created`` is the process's start time in seconds since the epoch as psutil gives it: a reused pid differs.
+    With bubblewrap it is the first process inside: ending it ends the whole workspace.  Without, everything in
+    the workspace descends from it.  ``created`` is the process's start time in seconds since the epoch as psutil
+    gives it: a reused pid differs.
     """
     return PurePosixPath("run", f"{workspace_id}.json")
 

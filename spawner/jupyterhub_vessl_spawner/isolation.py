@@ -7,8 +7,6 @@ a security module lets through are different things.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import glob
 import logging
 import os
@@ -16,22 +14,21 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .local_render import PROCESSES_MAX, Machine, system_flags
+from .control_groups import candidates, create_groups, joining, remove_groups
+from .local_render import Machine, account_words, system_flags
 
 Files = Literal["bubblewrap", "folder"]
 Limits = Literal["cgroup1", "cgroup2", "systemd", "rlimit", "none"]
 
-CONTROLLERS = ("memory", "cpu", "pids")
-GROUP_FOLDER = "jupyterhub-vessl"
+ACCOUNT_ID = 61000
+"""Outside of what Debian and systemd give to people (below 60000), to services (61184 on) and to containers."""
+
 _TRY_SECONDS = 10
-_PERIOD_MICROSECONDS = 100_000
 
 # /etc without its secrets: no shadow, no ssh, no private keys, no configuration of services.
 _ETC = (
@@ -96,6 +93,10 @@ class Isolation:
         The control groups under which workspaces get theirs: one for each controller (v1), or one (v2).
     sized_tmpfs
         Whether temporary storage can have the size of the spec.
+    account_id
+        The account that workspaces run as when the hub is root; None when it is the hub's own.
+    why_root
+        Why workspaces of a hub that is root are root to the kernel, as a clause; empty when they are not.
     """
 
     files: Files
@@ -103,52 +104,102 @@ class Isolation:
     why_folder: str = ""
     groups: tuple[str, ...] = ()
     sized_tmpfs: bool = False
+    account_id: int | None = None
+    why_root: str = ""
 
     def sentence(self) -> str:
         """What a person may know: what is separated, and what is not."""
         limits = _LIMIT_WORDS[self.limits]
         if self.files == "folder":
-            return (
-                f"Own home folder only: {self.why_folder}; {limits}. "
-                "Programs run under the hub's own account and can read what it can read."
-            )
+            return f"Own home folder only: {self.why_folder}; {limits}. {self._folder_account()}"
         sized = "" if self.sized_tmpfs else " Temporary storage has no limit of its own."
-        return f"Own file system (bubblewrap), {limits}.{sized}"
+        root = f" To the kernel, programs are this machine's root: {self.why_root}." if self.why_root else ""
+        return f"Own file system (bubblewrap), {limits}.{sized}{root}"
+
+    def _folder_account(self) -> str:
+        if self.account_id is not None:
+            return (
+                "Programs of all workspaces run under one account, which is not the hub's: "
+                "they can read each other's files and what every account may read."
+            )
+        if self.why_root:
+            return f"Programs run as root and can read and change everything on this machine: {self.why_root}."
+        return "Programs run under the hub's own account and can read what it can read."
 
 
 _lock = threading.Lock()
 _found: Isolation | None = None
 
 
-async def isolation(log: logging.Logger) -> Isolation:
+async def isolation(log: logging.Logger, account_id: int = ACCOUNT_ID, data_dir: str = "/") -> Isolation:
     """The level of this machine; tried and logged on the first call in a process, remembered for the others."""
-    return await asyncio.to_thread(_find_once, log) if _found is None else _found
+    return await asyncio.to_thread(_find_once, log, account_id, data_dir) if _found is None else _found
 
 
-def _find_once(log: logging.Logger) -> Isolation:
+def _find_once(log: logging.Logger, account_id: int, data_dir: str) -> Isolation:
     global _found
     with _lock:
         if _found is None:
-            _found = find_isolation()
+            _found = find_isolation(account_id, data_dir)
             log.info("Isolation of local workspaces: %s", _found.sentence())
         return _found
 
 
-def find_isolation() -> Isolation:
-    """Try everything, best first.  Blocks for a fraction of a second."""
-    machine = look_at_machine(data_dir="/nonexistent", readable=())
-    flags = system_flags(machine)
-    sized = ["--size", "65536", "--tmpfs", "/dev/shm"]  # noqa: S108  inside the sandbox
-    sized_tmpfs = False
-    why = _refusal_of(["bwrap", *flags, *sized, "--", "true"])
-    if why:
-        why = _refusal_of(["bwrap", *flags, "--", "true"])
-    else:
-        sized_tmpfs = True
+def find_isolation(account_id: int = ACCOUNT_ID, data_dir: str = "/") -> Isolation:
+    """Try everything, best first.  Blocks for a fraction of a second.
+
+    Parameters
+    ----------
+    account_id
+        The account that workspaces get when the hub is root.
+    data_dir
+        The folder with the volumes: without bubblewrap the account must be able to get there.
+    """
+    machine = look_at_machine(data_dir=data_dir, readable=())
     limits, groups = _find_limits(machine)
-    if why:
-        return Isolation("folder", limits, why_folder=f"bubblewrap {why}", groups=groups)
-    return Isolation("bubblewrap", limits, groups=groups, sized_tmpfs=sized_tmpfs)
+    inside, outside = Isolation("bubblewrap", limits, groups=groups), Isolation("folder", limits, groups=groups)
+    if os.geteuid() != 0:
+        found, why = _try_bubblewrap(inside, machine)
+        return found or replace(outside, why_folder=f"bubblewrap {why}")
+    found, _ = _try_bubblewrap(replace(inside, account_id=account_id), machine)
+    if found is not None:
+        return found
+    why_root = _why_no_account(account_id)
+    found, why = _try_bubblewrap(replace(inside, why_root=why_root), machine)
+    if found is not None:
+        return found
+    outside = replace(outside, why_folder=f"bubblewrap {why}")
+    given = replace(outside, account_id=account_id)
+    reach = "import os, sys; sys.exit(not os.access(sys.argv[1], os.X_OK))"
+    words = [*account_words(given), machine.python, "-I", "-S", "-c", reach, _folder_before(data_dir)]
+    return replace(outside, why_root=why_root) if _refusal_of(words) else given
+
+
+def _try_bubblewrap(level: Isolation, machine: Machine) -> tuple[Isolation | None, str]:
+    """The level with or without sized memory file systems; None and why when it does not work at all."""
+    why = ""
+    for sized in (True, False):
+        attempt = replace(level, sized_tmpfs=sized)
+        flags = system_flags(machine, attempt, shared_memory_bytes=65536)
+        # with Python itself, because the account must be able to read it
+        words = [*flags, "--", *account_words(attempt), machine.python, "-I", "-S", "-c", "pass"]
+        why = _refusal_of(["bwrap", *words])
+        if not why:
+            return attempt, ""
+    return None, why
+
+
+def _why_no_account(account_id: int) -> str:
+    why = _refusal_of([*account_words(Isolation("folder", "none", account_id=account_id)), "true"])
+    return f"setpriv {why}" if why else f"account {account_id} cannot be used here"
+
+
+def _folder_before(path: str) -> str:
+    """The nearest folder above that exists: what the hub makes below it, it opens itself."""
+    parent = Path(os.path.realpath(path)).parent
+    while not parent.is_dir():
+        parent = parent.parent
+    return str(parent)
 
 
 def look_at_machine(*, data_dir: str, readable: Iterable[str]) -> Machine:
@@ -167,6 +218,8 @@ def look_at_machine(*, data_dir: str, readable: Iterable[str]) -> Machine:
     names = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
     return Machine(
         data_dir=data_dir,
+        python=sys.executable,
+        supervisor=str(Path(__file__).with_name("supervise.py")),
         readable=tuple(sorted(prefixes | {os.path.realpath(folder) for folder in readable})),
         etc=tuple(path for path in etc if os.path.exists(path)),
         gpu_devices=tuple(sorted(glob.glob("/dev/nvidia*"))),
@@ -204,39 +257,6 @@ def _refusal_of(argv: Sequence[str], before: Callable[[], None] | None = None) -
     return "" if done.returncode == 0 else "is not allowed here"
 
 
-# -- control groups -----------------------------------------------------------
-
-
-def candidates(mounts: str, own: str) -> list[tuple[str, ...]]:
-    """Control groups under which workspaces could get theirs, best first, from two files of ``/proc/self``.
-
-    The hub's own group comes before the root of the hierarchy, so that limits set on the hub hold for what it
-    starts.  Inside a container the own path may not exist below the mount; then the mount is all there is.
-    """
-    paths = {}
-    for line in own.splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            paths[controller] = path.rstrip("/")
-    v1: dict[str, str] = {}
-    v2 = ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 4:
-            continue
-        if fields[2] == "cgroup":
-            v1 |= {c: fields[1] for c in fields[3].split(",") if c in CONTROLLERS}
-        elif fields[2] == "cgroup2":
-            v2 = fields[1]
-    found: list[tuple[str, ...]] = []
-    if all(controller in v1 for controller in CONTROLLERS):
-        found.append(tuple(f"{v1[c]}{paths.get(c, '')}/{GROUP_FOLDER}" for c in CONTROLLERS))
-        found.append(tuple(f"{v1[c]}/{GROUP_FOLDER}" for c in CONTROLLERS))
-    if v2:
-        found += [(f"{v2}{paths.get('', '')}/{GROUP_FOLDER}",), (f"{v2}/{GROUP_FOLDER}",)]
-    return list(dict.fromkeys(found))
-
-
 def _can_limit(parents: tuple[str, ...]) -> bool:
     groups: tuple[str, ...] = ()
     try:
@@ -249,91 +269,8 @@ def _can_limit(parents: tuple[str, ...]) -> bool:
         remove_groups(groups)
 
 
-def create_groups(parents: Sequence[str], name: str, *, memory_bytes: int, cpu_millis: int) -> tuple[str, ...]:
-    """Make the control groups of one workspace with their limits and return their folders; OSError if impossible."""
-    groups = tuple(os.path.join(parent, name) for parent in parents)
-    for parent, group in zip(parents, groups, strict=True):
-        if not os.path.isdir(os.path.dirname(parent)):
-            raise OSError(errno.ENOENT, "no such control group", parent)
-        os.makedirs(parent, exist_ok=True)
-        if len(groups) == 1:
-            _write(f"{parent}/cgroup.subtree_control", " ".join(f"+{c}" for c in CONTROLLERS))
-        os.makedirs(group, exist_ok=True)
-    values = {
-        "memory.limit_in_bytes": str(memory_bytes),
-        "cpu.cfs_period_us": str(_PERIOD_MICROSECONDS),
-        "cpu.cfs_quota_us": str(_PERIOD_MICROSECONDS * cpu_millis // 1000),
-        "pids.max": str(PROCESSES_MAX),
-    }
-    if len(groups) == 1:
-        quota = f"{_PERIOD_MICROSECONDS * cpu_millis // 1000} {_PERIOD_MICROSECONDS}"
-        values = {"memory.max": str(memory_bytes), "cpu.max": quota, "pids.max": str(PROCESSES_MAX)}
-    for file, value in values.items():
-        index = CONTROLLERS.index(file.split(".")[0]) if len(groups) > 1 else 0
-        _write(f"{groups[index]}/{file}", value)
-    # Without this, memory beyond the limit would go to swap; not every kernel counts swap.
-    for path, value in (("memory.memsw.limit_in_bytes", str(memory_bytes)), ("memory.swap.max", "0")):
-        with contextlib.suppress(OSError):
-            if os.path.exists(f"{groups[0]}/{path}"):
-                _write(f"{groups[0]}/{path}", value)
-    return groups
-
-
-@contextlib.contextmanager
-def joining(groups: Sequence[str]) -> Iterator[Callable[[], None]]:
-    """Gives a function for ``preexec_fn`` with which a child enters the groups before it becomes the command.
-
-    It only writes to files that are open already: between fork and exec nothing else is safe.
-    """
-    descriptors = [os.open(f"{group}/cgroup.procs", os.O_WRONLY) for group in groups]
-    try:
-        yield partial(_enter, descriptors)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _enter(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.write(descriptor, b"0")
-
-
-def group_members(groups: Sequence[str]) -> set[int]:
-    """Process ids in the groups; groups that are gone have none."""
-    return {int(pid) for group in groups for pid in _read(f"{group}/cgroup.procs").split()}
-
-
-def ran_out_of_memory(groups: Sequence[str]) -> bool:
-    """Whether the kernel has killed something in the groups for want of memory."""
-    for group in groups:
-        for file in ("memory.oom_control", "memory.events"):
-            for line in _read(f"{group}/{file}").splitlines():
-                name, _, count = line.partition(" ")
-                if name == "oom_kill" and int(count) > 0:
-                    return True
-    return False
-
-
-def remove_groups(groups: Sequence[str]) -> None:
-    """Remove empty control groups; a group that still has members stays, and is emptied at the next start."""
-    for group in groups:
-        for _ in range(20):
-            try:
-                os.rmdir(group)
-            except FileNotFoundError:
-                break
-            except OSError:
-                time.sleep(0.01)  # members that have just died leave a moment later
-            else:
-                break
-
-
 def _read(path: str) -> str:
     try:
         return Path(path).read_text()
     except OSError:
         return ""
-
-
-def _write(path: str, text: str) -> None:
-    Path(path).write_text(text)

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,27 +23,22 @@ import psutil
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port
 from pydantic import ValidationError
-from traitlets import List, Unicode, default
+from traitlets import Int, List, Unicode, default
 
 from jupyterhub_vessl.model.catalog import ClusterKind
 from jupyterhub_vessl.model.errors import BadInput
 from jupyterhub_vessl.model.lifecycle import EndReason
-from jupyterhub_vessl.model.local_layout import process_file
+from jupyterhub_vessl.model.local_layout import process_file, temporary_folder
 from jupyterhub_vessl.model.plan import WorkspacePlan
 from jupyterhub_vessl.model.text import bounded
+from jupyterhub_vessl.trees import remove_tree
 
 from .base import End, VesslSpawnerMixin
-from .isolation import (
-    Isolation,
-    create_groups,
-    isolation,
-    joining,
-    look_at_machine,
-    ran_out_of_memory,
-    remove_groups,
-)
+from .control_groups import create_groups, joining, ran_out_of_memory, remove_groups
+from .isolation import ACCOUNT_ID, Isolation, isolation, look_at_machine
+from .local_folders import prepare, write_closed
 from .local_process import SHELL_SIGNAL_BASE, Process, Running, Talk, describe_exit, talking
-from .local_render import Command, environment_arguments, render
+from .local_render import Command, render
 
 STATE_KEY = "vessl_local"
 KILL_SECONDS = 10.0
@@ -80,6 +74,18 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
         """,
     ).tag(config=True)
 
+    workspace_account_id = Int(
+        ACCOUNT_ID,
+        min=1000,
+        help="""The number of the account, and of its group, that workspaces run as when the hub is root.
+
+        It needs no name, and nothing else on the machine should use it: volumes belong to it, so a workspace
+        whose volumes were made under another number cannot write them.  A hub that is not root ignores it.
+
+        Example: c.VesslLocalSpawner.workspace_account_id = 61001
+        """,
+    ).tag(config=True)
+
     _running: Running | None = None
     _child: subprocess.Popen[bytes] | None = None
     _end = NOT_RUNNING
@@ -102,14 +108,14 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
         """Make the folders and start the process.  Raises `PublicError` when this machine cannot do the plan."""
         if plan.cluster_kind is not ClusterKind.LOCAL:
             raise BadInput(f"Cluster {plan.cluster} is not this machine.", hint="Ask an admin.", field="cluster")
-        level = await isolation(self.log)
+        level = await self._level()
         data = self._path()
         readable = tuple(self.read_only_folders)
         machine = await asyncio.to_thread(look_at_machine, data_dir=str(data), readable=readable)
         await self._end_leftover(plan)
         self.port = random_port()
         server = [*self.cmd, *self.get_args()]
-        if level.files == "folder" and os.geteuid() == 0:
+        if level.files == "folder" and level.why_root:
             server.append("--allow-root")  # else Jupyter refuses: here nothing gives it an account of its own
         with talking() if level.files == "bubblewrap" else contextlib.nullcontext() as talk:
             command = render(
@@ -118,52 +124,69 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
                 isolation=level,
                 server=server,
                 info_fd=talk.info_fd if talk else None,
-                environment_fd=talk.environment_fd if talk else None,
             )
-            await asyncio.to_thread(_prepare, command, data)
-            self._launch(plan, command, level, talk)
+            await asyncio.to_thread(prepare, command, data, level.account_id)
+            child = self._launch(plan, command, level, talk)
             if talk is not None:
                 await self._learn_inner(talk)
+        environment = json.dumps({**self.get_env(), **command.environment}).encode()
+        await asyncio.to_thread(_enter, child, environment)
         return self.ip, self.port
 
-    def _launch(self, plan: WorkspacePlan, command: Command, level: Isolation, talk: Talk | None) -> None:
-        """Start the process and write down which it is; without waiting, so that a cancelled start cannot lose it."""
+    async def _level(self) -> Isolation:
+        return await isolation(self.log, self.workspace_account_id, str(self._path()))
+
+    def _launch(
+        self, plan: WorkspacePlan, command: Command, level: Isolation, talk: Talk | None
+    ) -> subprocess.Popen[bytes]:
+        """Start the process and write down which it is; without waiting, so that a cancelled start cannot lose it.
+
+        Until `_enter` nothing of the workspace runs: a hub that ends before leaves only what ends with it.
+        """
         groups: tuple[str, ...] = ()
         if level.groups:
             spec = plan.spec
             groups = create_groups(
                 level.groups, self._group_name(plan), memory_bytes=spec.memory_bytes, cpu_millis=spec.cpu_millis
             )
-        environment = {**self.get_env(), **command.environment}
-        if talk is not None:
-            talk.write_environment(environment_arguments(environment))
-            environment = command.outer_environment
         log_file = os.open(self._log_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with open(log_file, "wb") as log, joining(groups) as join:
+            if level.account_id is not None:
+                os.fchown(log_file, level.account_id, -1)  # else nothing inside could open its /dev/stderr
             self._child = subprocess.Popen(
                 command.argv,
-                cwd=command.cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
+                cwd="/",
+                env=command.outer_environment,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=join if groups else None,
-                pass_fds=(talk.info_fd, talk.environment_fd) if talk is not None else (),
+                pass_fds=(talk.info_fd,) if talk is not None else (),
             )
         outer = Process.of(self._child.pid)
         if outer is None:
             raise ProcessLookupError("the process ended at once")
         self._running = Running(workspace_id=plan.workspace_id, outer=outer, groups=groups)
-        _write_private(self._path(process_file(plan.workspace_id)), json.dumps(outer.model_dump()))
+        self._record(outer)
+        return self._child
+
+    def _record(self, process: Process) -> None:
+        """Write down the process that is to be killed if nobody remembers the workspace."""
+        if self._running is not None:
+            write_closed(self._path(process_file(self._running.workspace_id)), json.dumps(process.model_dump()))
 
     async def _learn_inner(self, talk: Talk) -> None:
-        """Which process is the first one inside of bubblewrap, as soon as bubblewrap says so or dies."""
+        """Which process is the first one inside of bubblewrap, as soon as bubblewrap says so or dies.
+
+        That one is written down: with it the kernel ends everything inside, but not with bubblewrap's monitor.
+        """
         text = await asyncio.wait_for(talk.listen(), INFO_SECONDS)
         found = _CHILD_PID.search(text)
         inner = Process.of(int(found[1])) if found else None
-        if self._running is not None:
+        if self._running is not None and inner is not None:
             self._running = self._running.model_copy(update={"inner": inner})
+            self._record(inner)
 
     async def _end_leftover(self, plan: WorkspacePlan) -> None:
         """End what an earlier hub started for this workspace and could not write into its state."""
@@ -172,7 +195,7 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
             outer = Process.model_validate_json(path.read_text())
         except (OSError, ValidationError):
             return
-        level = await isolation(self.log)
+        level = await self._level()
         groups = tuple(os.path.join(parent, self._group_name(plan)) for parent in level.groups)
         self._running = Running(workspace_id=plan.workspace_id, outer=outer, groups=groups)
         if await self._is_gone():
@@ -259,7 +282,10 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
         for name in (f"{running.workspace_id}.passwd", f"{running.workspace_id}.group"):
             self._path("run", name).unlink(missing_ok=True)
         await asyncio.to_thread(remove_groups, running.groups)
-        await asyncio.to_thread(shutil.rmtree, self._path("temporary", running.workspace_id), ignore_errors=True)
+        try:
+            await asyncio.to_thread(remove_tree, self._path(temporary_folder(running.workspace_id)))
+        except OSError as error:
+            self.log.warning("Temporary storage of %s stays: %s", bounded(self._log_name), bounded(str(error)))
 
     # -- state ----------------------------------------------------------------
 
@@ -285,7 +311,7 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
 
     async def isolation_sentence(self) -> str:
         """What separates workspaces on this machine."""
-        return (await isolation(self.log)).sentence()
+        return (await self._level()).sentence()
 
     async def log_tail(self) -> list[str]:
         """The last lines of the workspace's log."""
@@ -308,21 +334,8 @@ class VesslLocalSpawner(VesslSpawnerMixin, Spawner):
         return Path(os.path.realpath(self.data_dir), *parts)
 
 
-def _prepare(command: Command, data: Path) -> None:
-    shutil.rmtree(command.temporary, ignore_errors=True)
-    for path in (data / "run", data / "logs", *map(Path, command.folders)):
-        for folder in [*reversed(path.parents), path]:
-            # Every level is closed to others: what a workspace writes belongs to the hub's account on this machine.
-            folder.mkdir(mode=0o700, exist_ok=True)
-    for name in ("volumes", "temporary"):
-        (data / name).chmod(0o700)
-    for file, text in command.files:
-        _write_private(Path(file), text)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a whole file or nothing, readable by the hub's account alone."""
-    draft = path.with_name(f".{path.name}.new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
+def _enter(child: subprocess.Popen[bytes], environment: bytes) -> None:
+    """Let the workspace begin, with this environment."""
+    if child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # what has ended already is seen at the poll
+            pipe.write(environment)

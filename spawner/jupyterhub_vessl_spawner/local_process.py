@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from .isolation import group_members
+from .control_groups import group_members
 
 CREATED_TOLERANCE_SECONDS = 0.05
 SHELL_SIGNAL_BASE = 128
@@ -51,7 +51,7 @@ class Running(BaseModel):
     Attributes
     ----------
     outer
-        The process that the hub started: bubblewrap's monitor, or the server itself.
+        The process that the hub started: bubblewrap's monitor, or the supervisor of what has no namespaces.
     inner
         The first process inside of bubblewrap; when it ends, the kernel ends all others there.
     groups
@@ -83,24 +83,10 @@ class Running(BaseModel):
 
 @dataclass
 class Talk:
-    """Open files through which the hub and bubblewrap tell each other what must not stand in argv.
-
-    Attributes
-    ----------
-    read_end, info_fd
-        The two ends of a pipe on which bubblewrap says which process is the first one inside.
-    environment_fd
-        The workspace's environment, in memory because it holds secrets.
-    """
+    """The two ends of a pipe on which bubblewrap says which process is the first one inside."""
 
     read_end: int
     info_fd: int
-    environment_fd: int
-
-    def write_environment(self, arguments: bytes) -> None:
-        """Say which environment the workspace has."""
-        os.write(self.environment_fd, arguments)
-        os.lseek(self.environment_fd, 0, os.SEEK_SET)
 
     async def listen(self) -> bytes:
         """All that bubblewrap says.  To stop early would end it, because it writes in several pieces."""
@@ -111,12 +97,12 @@ class Talk:
 
 @contextlib.contextmanager
 def talking() -> Iterator[Talk]:
-    """Opens the files and closes them."""
-    talk = Talk(*os.pipe(), os.memfd_create("environment"))
+    """Opens the pipe and closes it."""
+    talk = Talk(*os.pipe())
     try:
         yield talk
     finally:
-        for descriptor in (talk.read_end, talk.info_fd, talk.environment_fd):
+        for descriptor in (talk.read_end, talk.info_fd):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -145,7 +131,7 @@ def _live(process: psutil.Process) -> bool:
 
 
 def _carrying(workspace_id: str, since: float) -> dict[int, psutil.Process]:
-    """Processes that carry the workspace's id in their environment: the only trace without groups or namespaces."""
+    """Processes that carry the workspace's id in their environment: the last trace when the supervisor is gone."""
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

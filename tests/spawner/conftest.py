@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -60,7 +61,8 @@ async def hub(hub_app: Any, service: StandInService, tmp_path: Any) -> AsyncIter
 @pytest.fixture
 async def folder_only(monkeypatch: pytest.MonkeyPatch) -> Isolation:
     """This machine as if it had neither bubblewrap nor control groups."""
-    level = Isolation("folder", "rlimit", why_folder="bubblewrap is not installed")
+    why_root = "setpriv is not installed" if os.geteuid() == 0 else ""
+    level = Isolation("folder", "rlimit", why_folder="bubblewrap is not installed", why_root=why_root)
     monkeypatch.setattr(isolation_module, "_found", level)
     return level
 
@@ -69,6 +71,13 @@ async def folder_only(monkeypatch: pytest.MonkeyPatch) -> Isolation:
 def level() -> Isolation:
     """What this machine really offers."""
     return find_isolation()
+
+
+@pytest.fixture
+def as_root() -> None:
+    """Skips where the hub is not root."""
+    if os.geteuid() != 0:
+        pytest.skip("the hub is not root here")
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_every_setting_explains_itself_with_an_example():
         "service_token",
         "service_timeout_seconds",
         "ready_timeout_seconds",
+        "workspace_account_id",
     }
     for trait in own.values():
         assert "\n\n" in trait.help

@@ -8,22 +8,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import psutil
 import pytest
 from hub_parts import MIB, StandInService, TestHub, eventually, make_plan, need
 from jupyterhub_vessl_spawner import isolation as isolation_module
-from jupyterhub_vessl_spawner.isolation import (
-    Isolation,
+from jupyterhub_vessl_spawner.control_groups import (
     candidates,
     create_groups,
-    find_isolation,
     group_members,
-    isolation,
     joining,
     ran_out_of_memory,
     remove_groups,
 )
+from jupyterhub_vessl_spawner.isolation import Isolation, find_isolation, isolation
 
 from jupyterhub_vessl.model.lifecycle import EndReason
 from jupyterhub_vessl.model.plan import PlannedSpec
@@ -76,6 +75,26 @@ def test_the_unified_hierarchy_is_one_group():
             Isolation("bubblewrap", "none"),
             "Own file system (bubblewrap), memory and CPU are not limited. Temporary storage has no limit of its own.",
         ),
+        (
+            Isolation("bubblewrap", "cgroup1", sized_tmpfs=True, account_id=61000),
+            "Own file system (bubblewrap), memory and CPU limited by cgroups.",
+        ),
+        (
+            Isolation("bubblewrap", "cgroup1", sized_tmpfs=True, why_root="setpriv is not installed"),
+            "Own file system (bubblewrap), memory and CPU limited by cgroups. "
+            "To the kernel, programs are this machine's root: setpriv is not installed.",
+        ),
+        (
+            Isolation("folder", "none", why_folder="bubblewrap is not allowed here", account_id=61000),
+            "Own home folder only: bubblewrap is not allowed here; memory and CPU are not limited. "
+            "Programs of all workspaces run under one account, which is not the hub's: "
+            "they can read each other's files and what every account may read.",
+        ),
+        (
+            Isolation("folder", "none", why_folder="bubblewrap is not installed", why_root="setpriv is not installed"),
+            "Own home folder only: bubblewrap is not installed; memory and CPU are not limited. "
+            "Programs run as root and can read and change everything on this machine: setpriv is not installed.",
+        ),
     ],
 )
 def test_the_sentence_says_what_is_separated_and_what_is_not(level, sentence):
@@ -85,16 +104,65 @@ def test_the_sentence_says_what_is_separated_and_what_is_not(level, sentence):
 def test_without_the_programs_the_level_is_a_folder_without_limits(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(isolation_module, "candidates", lambda mounts, own: [])
-    assert find_isolation() == Isolation("folder", "none", why_folder="bubblewrap is not installed")
+    why_root = "setpriv is not installed" if os.geteuid() == 0 else ""
+    expected = Isolation("folder", "none", why_folder="bubblewrap is not installed", why_root=why_root)
+    assert find_isolation() == expected
+
+
+def broken(monkeypatch, tmp_path, name: str) -> None:
+    """Put a program of this name that always fails before the real one."""
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
 def test_a_bubblewrap_that_is_not_allowed_does_not_count(monkeypatch, tmp_path):
-    broken = tmp_path / "bwrap"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    broken(monkeypatch, tmp_path, "bwrap")
     found = find_isolation()
     assert (found.files, found.why_folder) == ("folder", "bubblewrap is not allowed here")
+
+
+@pytest.mark.bwrap
+def test_a_hub_that_is_root_gives_workspaces_another_account(as_root, bubblewrap):
+    assert (bubblewrap.account_id, bubblewrap.why_root) == (61000, "")
+    assert find_isolation(61001).account_id == 61001
+
+
+@pytest.mark.bwrap
+def test_a_python_that_the_account_cannot_read_does_not_count(as_root, bubblewrap, monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    program.parent.chmod(0o755)
+    looked = isolation_module.look_at_machine
+    monkeypatch.setattr(
+        isolation_module,
+        "look_at_machine",
+        lambda *, data_dir, readable: replace(looked(data_dir=data_dir, readable=[str(tmp_path)]), python=str(program)),
+    )
+    found = find_isolation()
+    assert (found.files, found.account_id) == ("bubblewrap", None)
+    assert found.why_root == "account 61000 cannot be used here"
+
+
+def test_without_bubblewrap_the_account_must_reach_python_and_the_volumes(as_root, monkeypatch, tmp_path):
+    """Proven with the system's own Python, which every account may read."""
+    if not os.path.exists("/usr/bin/python3"):
+        pytest.skip("the system has no Python of its own")
+    broken(monkeypatch, tmp_path, "bwrap")
+    looked = isolation_module.look_at_machine
+    monkeypatch.setattr(
+        isolation_module,
+        "look_at_machine",
+        lambda *, data_dir, readable: replace(looked(data_dir=data_dir, readable=readable), python="/usr/bin/python3"),
+    )
+    (tmp_path / "closed").mkdir(mode=0o700)
+    closed = find_isolation(data_dir=str(tmp_path / "closed" / "data"))
+    assert (closed.files, closed.account_id) == ("folder", None)
+    assert "Programs run as root" in closed.sentence()
+    reached = find_isolation(data_dir="/var/vessl-data-that-nobody-made")
+    assert (reached.files, reached.account_id, reached.why_root) == ("folder", 61000, "")
 
 
 async def test_many_starts_at_once_try_the_machine_once_and_log_it(monkeypatch, caplog):
@@ -103,7 +171,7 @@ async def test_many_starts_at_once_try_the_machine_once_and_log_it(monkeypatch, 
     caplog.set_level(logging.INFO)
     level = Isolation("folder", "none", why_folder="it is a test")
     monkeypatch.setattr(isolation_module, "_found", None)
-    monkeypatch.setattr(isolation_module, "find_isolation", lambda: tries.append(1) or level)
+    monkeypatch.setattr(isolation_module, "find_isolation", lambda account_id, data_dir: tries.append(1) or level)
     assert set(await asyncio.gather(*(isolation(log) for _ in range(8)))) == {level}
     assert len(tries) == 1
     assert caplog.text.count("Own home folder only: it is a test") == 1

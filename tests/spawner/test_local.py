@@ -15,6 +15,7 @@ import aiohttp
 import psutil
 import pytest
 from hub_parts import TOKEN, StandInService, TestHub, eventually, make_plan
+from jupyterhub_vessl_spawner import local
 from jupyterhub_vessl_spawner.isolation import Isolation
 from jupyterhub_vessl_spawner.local import VesslLocalSpawner
 from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused
@@ -157,6 +158,7 @@ async def test_a_process_that_is_killed_is_noticed_and_nothing_of_it_is_left(
     process = outer(hub)
     family = [process, *process.children(recursive=True)]
     os.kill(process.pid, signal.SIGKILL)
+    await eventually(lambda: not lives(process))
     await hub.spawner().poll_and_notify()
     await eventually(lambda: service.ended)
     assert [(r.reason, r.detail) for _, r in service.ended] == [(EndReason.EXITED, "ended by SIGKILL")]
@@ -300,6 +302,17 @@ async def test_a_server_that_ignores_the_polite_signal_is_killed_after_the_grace
     assert not lives(process)
 
 
+async def test_the_polite_signal_reaches_the_server_itself(
+    hub: TestHub, service: StandInService, folder_only: Isolation, tmp_path: Path
+):
+    polite = "import os, signal, runpy\ndef save(*_):\n    open('saved', 'w').close()\n    os._exit(0)\n"
+    loop = "signal.signal(15, save)\nsignal.signal = lambda *_: None\n"
+    hub.app.config.VesslLocalSpawner.cmd = [sys.executable, "-c", polite + loop + SERVE]
+    assert (await hub.start()).status_code == 201
+    assert (await hub.stop()).status_code == 204
+    assert (tmp_path / "data/volumes/workspace/w1/saved").exists()
+
+
 async def test_a_child_that_hides_from_its_parents_ends_with_the_workspace(
     hub: TestHub, service: StandInService, folder_only: Isolation, tmp_path: Path
 ):
@@ -317,6 +330,172 @@ async def test_a_child_that_hides_from_its_parents_ends_with_the_workspace(
     assert hidden
     await hub.stop()
     assert not [p for p in hidden if lives(p)]
+
+
+ESCAPE = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 64)
+        os.execve(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(float('SECONDS'))"], {})
+    os._exit(0)
+os.wait()
+AFTER
+"""
+SERVE = "import runpy; runpy.run_module('jupyterhub.tests.mocksu', run_name='__main__')"
+
+
+def escaping(seconds: int, after: str) -> list[str]:
+    """A server that leaves a process without parent, session or environment behind, and then goes on."""
+    return [sys.executable, "-c", ESCAPE.replace("SECONDS", str(seconds)).replace("AFTER", after)]
+
+
+def escaped(seconds: int) -> list[psutil.Process]:
+    mark = f"import time; time.sleep(float('{seconds}'))"
+    return [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1] == mark]
+
+
+async def test_a_process_without_parent_session_or_environment_ends_with_the_workspace(
+    hub: TestHub, service: StandInService, folder_only: Isolation
+):
+    seconds = 700_000 + os.getpid()
+    hub.app.config.VesslLocalSpawner.cmd = escaping(seconds, SERVE)
+    assert (await hub.start()).status_code == 201
+    loose = await eventually(lambda: escaped(seconds))
+    assert loose[0].environ() == {}
+    assert (await hub.stop()).status_code == 204
+    assert not [p for p in loose if lives(p)]
+
+
+async def test_what_a_server_leaves_behind_when_it_exits_by_itself_ends_too(
+    hub: TestHub, service: StandInService, folder_only: Isolation
+):
+    seconds = 800_000 + os.getpid()
+    hub.app.config.VesslLocalSpawner.cmd = escaping(seconds, "raise SystemExit(7)")
+    answer = await hub.start()
+    assert "it ended while starting (exit code 7)" in answer.json()["message"]
+    assert not [p for p in escaped(seconds) if lives(p)]
+
+
+async def test_temporary_storage_ends_with_the_workspace_even_when_it_was_closed(
+    hub: TestHub, service: StandInService, folder_only: Isolation, tmp_path: Path
+):
+    assert (await hub.start()).status_code == 201
+    (tmp_path / "data/temporary/w1/closed").mkdir()
+    (tmp_path / "data/temporary/w1/closed/file").touch()
+    (tmp_path / "data/temporary/w1/closed").chmod(0o500)
+    assert (await hub.stop()).status_code == 204
+    assert not (tmp_path / "data/temporary/w1").exists()
+
+
+@pytest.mark.bwrap
+async def test_what_is_in_the_way_of_a_mount_is_told_to_the_person(
+    hub: TestHub, service: StandInService, bubblewrap: Isolation, tmp_path: Path
+):
+    (tmp_path / "data/volumes/workspace/w1").mkdir(parents=True)
+    (tmp_path / "data/volumes/workspace/w1/data").symlink_to("/etc")
+    data = Mount(kind=MountKind.CLUSTER, volume="d", mount_path="/home/jovyan/data", size_bytes=1, organization="acme")
+    service.plan = make_plan(mounts=(*make_plan().mounts, data))
+    answer = await hub.start()
+    assert answer.status_code == 400
+    assert answer.json()["message"] == ("Your home has something else at data; remove it or choose another mount path.")
+
+
+@pytest.mark.bwrap
+async def test_no_process_of_a_workspace_is_root_on_the_machine(
+    hub: TestHub, service: StandInService, bubblewrap: Isolation, as_root: None
+):
+    assert (await hub.start()).status_code == 201
+    server = hub.spawner()._main_process()
+    family = [server, *server.children(recursive=True)]
+    assert {number for p in family for ids in (p.uids(), p.gids()) for number in ids} == {61000}
+
+
+@pytest.mark.bwrap
+async def test_killing_the_recorded_process_ends_the_whole_workspace(
+    hub: TestHub, service: StandInService, bubblewrap: Isolation, tmp_path: Path
+):
+    assert (await hub.start()).status_code == 201
+    recorded = json.loads((tmp_path / "data/run/w1.json").read_text())
+    family = [outer(hub), *outer(hub).children(recursive=True)]
+    assert len(family) >= 3
+    psutil.Process(recorded["pid"]).kill()
+    await eventually(lambda: not [p for p in family if lives(p)])
+
+
+async def test_a_hub_that_dies_before_the_workspace_is_written_down_leaves_nothing(
+    hub: TestHub, service: StandInService, tmp_path: Path, monkeypatch
+):
+    """The end of the pipe is what the death of a hub looks like to the process."""
+    recorded, marker = tmp_path / "data/run/w1.json", tmp_path / "data/volumes/workspace/w1/ran"
+    seen = []
+
+    def die(child, environment: bytes) -> None:
+        seen.append((json.loads(recorded.read_text())["pid"], marker.exists()))
+        child.stdin.close()
+        child.wait()
+
+    monkeypatch.setattr(local, "_enter", die)
+    hub.app.config.VesslLocalSpawner.cmd = [sys.executable, "-c", "open('ran', 'w').close()"]
+    answer = await hub.start()
+    assert "it ended while starting" in answer.json()["message"]
+    assert len(seen) == 1
+    assert not seen[0][1]
+    assert not marker.exists()
+
+
+KERNEL = """
+import os, subprocess, sys
+for folder in (os.path.expanduser("~"), "/scratch", "/tmp", "/dev/shm"):
+    with open(folder + "/written", "w") as file: file.write("x")
+print("done", os.getuid())
+"""
+
+
+@pytest.mark.bwrap
+async def test_a_kernel_and_a_terminal_work_in_jupyterlab_itself(
+    hub: TestHub, service: StandInService, bubblewrap: Isolation
+):
+    hub.app.config.VesslLocalSpawner.pop("cmd")
+    assert (await hub.start()).status_code == 201
+    url = hub.spawner().server.url
+    token = hub.spawner()._main_process().environ()["JUPYTERHUB_API_TOKEN"]
+    async with aiohttp.ClientSession(headers={"Authorization": f"token {token}"}) as session:
+        async with session.post(f"{url}api/kernels", json={}) as response:
+            kernel = (await response.json())["id"]
+        async with session.ws_connect(f"{url}api/kernels/{kernel}/channels") as socket:
+            header = {"msg_id": "1", "msg_type": "execute_request", "username": "", "session": "s", "version": "5.3"}
+            content = {"code": KERNEL, "silent": False, "store_history": False, "user_expressions": {}}
+            rest = {"parent_header": {}, "metadata": {}, "channel": "shell", "buffers": []}
+            await socket.send_json({"header": header, "content": content, **rest})
+            said = await asyncio.wait_for(until_idle(socket), 60)
+        assert said == f"done {bubblewrap.account_id or 1000}\n"
+        async with session.post(f"{url}api/terminals", json={}) as response:
+            terminal = (await response.json())["name"]
+        async with session.ws_connect(f"{url}terminals/websocket/{terminal}") as socket:
+            await socket.send_json(
+                ["stdin", "echo $((6 * 7)) $(id -un) $(tty) > /tmp/from-terminal; cat /tmp/from-*\r"]
+            )
+            async for message in socket:
+                if "42 jovyan /dev/pts/" in message.data:
+                    break
+
+
+async def until_idle(socket: aiohttp.ClientWebSocketResponse) -> str:
+    """What a kernel printed, until it has nothing more to do."""
+    said = ""
+    async for raw in socket:
+        message = raw.json()
+        if message.get("parent_header", {}).get("msg_id") != "1":
+            continue
+        if message["msg_type"] == "stream":
+            said += message["content"]["text"]
+        elif message["msg_type"] == "error":
+            raise AssertionError(message["content"])
+        elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            break
+    return said
 
 
 async def test_volumes_without_bubblewrap_are_refused_rather_than_put_elsewhere(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,18 @@ import pytest
 from hub_parts import MIB, make_plan, need
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jupyterhub_vessl_spawner import local_folders
 from jupyterhub_vessl_spawner.isolation import Isolation, look_at_machine
-from jupyterhub_vessl_spawner.local_render import Command, Machine, limit_prefix, outermost, render, some_cpus
+from jupyterhub_vessl_spawner.local_folders import give, prepare
+from jupyterhub_vessl_spawner.local_render import (
+    ENTER,
+    Command,
+    Machine,
+    limit_prefix,
+    outermost,
+    render,
+    some_cpus,
+)
 
 from jupyterhub_vessl.model.errors import BadInput, PublicError, Unavailable
 from jupyterhub_vessl.model.local_layout import mount_folder
@@ -124,8 +134,9 @@ def test_a_workspace_id_that_is_no_name_is_refused(hostile):
 
 def test_without_bubblewrap_the_home_is_the_volume_and_shared_volumes_are_refused():
     command = draw(make_plan(), isolation=FOLDER)
-    assert command.argv == tuple(SERVER)
-    assert command.cwd == command.home == command.environment["HOME"] == "/srv/vessl/volumes/workspace/w1"
+    assert command.argv[-len(SERVER) :] == tuple(SERVER)
+    assert "bwrap" not in command.argv
+    assert command.home_folder == command.home == command.environment["HOME"] == "/srv/vessl/volumes/workspace/w1"
     assert command.environment["TMPDIR"] == command.temporary
     with pytest.raises(BadInput, match="needs bubblewrap"):
         draw(with_mounts(cluster_volume("/data")), isolation=FOLDER)
@@ -187,11 +198,15 @@ def run(plan: WorkspacePlan, data: Path, level: Isolation, code: str, *args: str
     level = replace(level, limits="none", groups=())
     machine = look_at_machine(data_dir=str(data), readable=())
     command = render(plan, machine=machine, isolation=level, server=[sys.executable, "-c", code, *args])
-    for folder in (data / "run", *map(Path, command.folders)):
-        folder.mkdir(parents=True, exist_ok=True)
-    for path, text in command.files:
-        Path(path).write_text(text)
-    done = subprocess.run(command.argv, env=command.environment, cwd=command.cwd, capture_output=True, text=True)
+    prepare(command, data, level.account_id)
+    done = subprocess.run(
+        command.argv,
+        env=command.outer_environment,
+        cwd="/",
+        input=json.dumps(command.environment),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -209,7 +224,7 @@ def test_a_workspace_sees_its_volumes_and_nothing_else_of_the_machine(bubblewrap
     assert not seen["others"]
     assert not seen["shadow"]
     assert "ssh" not in seen["etc"]
-    assert seen["uid"] == 1000
+    assert seen["uid"] == (bubblewrap.account_id or 1000)
     assert seen["host"] == "ws-w1"
     assert len(seen["pids"]) <= 3
     assert "CapEff:\t0000000000000000" in seen["capabilities"]
@@ -218,6 +233,86 @@ def test_a_workspace_sees_its_volumes_and_nothing_else_of_the_machine(bubblewrap
     assert (tmp_path / "volumes/workspace/w1/new.txt").exists()
     assert set(seen["root"]) >= {"data", "home", "scratch", "usr"}
     assert not {"boot", "mnt", "media", "sys"} & set(seen["root"])
+
+
+def ways_in(level: Isolation) -> list[Isolation]:
+    """The level, and how a hub that is root does without setpriv."""
+    if level.account_id is None:
+        return [level]
+    return [level, replace(level, account_id=None, why_root="setpriv is not installed")]
+
+
+# asks only; nothing is ever opened for writing
+WRITABLE_IN_PROC = """
+import os
+for folder, folders, files in os.walk("/proc"):
+    if folder == "/proc":
+        folders[:] = [name for name in folders if not name.isdigit() and name not in ("self", "thread-self")]
+    for path in (os.path.join(folder, name) for name in (*folders, *files)):
+        if not os.path.islink(path) and os.access(path, os.W_OK):
+            print(path)
+"""
+
+
+@pytest.mark.bwrap
+def test_nothing_of_the_kernel_can_be_written(bubblewrap: Isolation, tmp_path: Path):
+    for number, level in enumerate(ways_in(bubblewrap)):
+        assert run(make_plan(), tmp_path / str(number), level, WRITABLE_IN_PROC) == ""
+
+
+@pytest.mark.bwrap
+def test_a_namespace_of_ones_own_gives_no_other_view_of_the_kernel(bubblewrap: Isolation, tmp_path: Path):
+    code = f"""
+import subprocess, sys
+words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
+done = subprocess.run([*words, {WRITABLE_IN_PROC!r}], capture_output=True, text=True)
+print(done.stdout, end="")
+"""
+    for number, level in enumerate(ways_in(bubblewrap)):
+        assert run(make_plan(), tmp_path / str(number), level, code) == ""
+
+
+RIGHTS = """
+import json, os
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
+places = ["/home/jovyan", "/scratch", "/tmp", "/dev/shm", "/run"]
+closed = ["/", "/etc", "/home", "/dev", "/usr", "/proc/1", "/etc/passwd"]
+with open("/scratch/x", "w") as file: file.write("x")
+print(json.dumps({
+    "status": status, "groups": os.getgroups(), "ids": [*os.getresuid(), *os.getresgid()],
+    "open": [path for path in places if os.access(path, os.W_OK)],
+    "closed": [path for path in closed if os.access(path, os.W_OK)],
+    "name": __import__("pwd").getpwuid(os.getuid()).pw_name, "pty": os.ttyname(os.openpty()[1]),
+}))
+"""
+
+
+@pytest.mark.bwrap
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_workspace_of_a_hub_that_is_root_has_an_account_and_no_rights(bubblewrap: Isolation, tmp_path: Path, sized):
+    need(bubblewrap, bubblewrap.account_id is not None, "the hub is not root here")
+    level = replace(bubblewrap, sized_tmpfs=sized and bubblewrap.sized_tmpfs)
+    seen = json.loads(run(make_plan(), tmp_path, level, RIGHTS))
+    assert seen["ids"] == [61000] * 6
+    assert seen["groups"] == []
+    sets = {name: value for name, value in seen["status"].items() if name.startswith("Cap")}
+    assert len(sets) == 5
+    assert {int(value, 16) for value in sets.values()} == {0}
+    assert seen["status"]["NoNewPrivs"] == "1"
+    assert seen["open"] == ["/home/jovyan", "/scratch", "/tmp", "/dev/shm", "/run"]
+    assert seen["closed"] == []
+    assert seen["name"] == "jovyan"
+    assert seen["pty"].startswith("/dev/pts/")
+
+
+def test_a_persons_variables_reach_nothing_before_the_rights_are_given_away():
+    for isolation in (replace(BUBBLEWRAP, account_id=61000), replace(FOLDER, account_id=61000), BUBBLEWRAP, FOLDER):
+        command = draw(make_plan(environment={"GCONV_PATH": "/home/jovyan/evil"}), isolation=isolation)
+        assert set(command.outer_environment) == {"PATH", "LANG"}
+        assert "--setenv" not in command.argv
+        if isolation.account_id is not None:
+            assert "--unshare-user" not in command.argv
+            assert command.argv.index("setpriv") < command.argv.index(ENTER)
 
 
 @pytest.mark.bwrap
@@ -245,6 +340,124 @@ def test_a_link_that_a_person_put_in_the_way_of_a_mount_leads_nowhere(bubblewrap
     outside.mkdir()
     (home / "data").symlink_to(outside)
     plan = with_mounts(cluster_volume("/home/jovyan/data"))
-    with contextlib.suppress(AssertionError):  # bubblewrap may refuse such a mount
+    with pytest.raises(BadInput, match="something else at data; remove it or choose another"):
         run(plan, tmp_path, bubblewrap, "open('/home/jovyan/data/new', 'w').write('x')")
     assert not os.listdir(outside)
+
+
+@pytest.mark.bwrap
+@pytest.mark.parametrize("point", ["data", "deep/er/data"])
+def test_a_mount_inside_the_home_can_be_written_and_leaves_the_persons_own_folders(
+    bubblewrap: Isolation, tmp_path: Path, point: str
+):
+    plan = with_mounts(cluster_volume(f"/home/jovyan/{point}"))
+    for _ in range(2):
+        run(plan, tmp_path, bubblewrap, f"open('/home/jovyan/{point}/new', 'w').write('x')")
+    assert (tmp_path / "volumes/cluster/acme/laptop/datasets/new").exists()
+    owner = bubblewrap.account_id if bubblewrap.account_id is not None else os.geteuid()
+    home = tmp_path / "volumes/workspace/w1"
+    assert {path.stat().st_uid for path in [home, *home.rglob("*")]} == {owner}
+
+
+@pytest.mark.bwrap
+@pytest.mark.parametrize("obstacle", ["file", "link", "link to a folder in the home", "link on the way"])
+def test_what_lies_where_a_volume_is_to_be_mounted_is_refused_in_words(
+    bubblewrap: Isolation, tmp_path: Path, obstacle: str
+):
+    home = tmp_path / "volumes/workspace/w1"
+    (home / "real" / "data").mkdir(parents=True)
+    point = "way/data" if obstacle == "link on the way" else "data"
+    if obstacle == "file":
+        (home / "data").touch()
+    else:
+        target = {"link": "/nonexistent", "link on the way": "real"}.get(obstacle, "real/data")
+        (home / point.split("/")[0]).symlink_to(target)
+    with pytest.raises(BadInput, match=f"something else at {point}; remove it") as refused:
+        run(with_mounts(cluster_volume(f"/home/jovyan/{point}")), tmp_path, bubblewrap, "pass")
+    assert refused.value.field == "storage"
+
+
+def test_volumes_that_root_wrote_are_given_to_the_account_once_and_no_link_is_followed(as_root, tmp_path: Path):
+    outside, volume = tmp_path / "outside", tmp_path / "volume"
+    outside.mkdir()
+    (outside / "file").touch()
+    (volume / "inner").mkdir(parents=True)
+    (volume / "inner" / "link").symlink_to(outside)
+    (volume / "link").symlink_to(outside / "file")
+    give(volume, 61000)
+    assert {path.lstat().st_uid for path in [volume, *volume.rglob("*")]} == {61000}
+    assert {path.lstat().st_uid for path in [outside, *outside.rglob("*")]} == {0}
+    os.chown(volume / "inner", 0, 0)
+    give(volume, 61000)  # the folder itself is the account's: what is in it is the person's business
+    assert (volume / "inner").stat().st_uid == 0
+
+
+def test_a_home_of_another_account_is_refused_in_words(as_root, tmp_path: Path):
+    command = draw(make_plan(), replace(MACHINE, data_dir=str(tmp_path)), replace(BUBBLEWRAP, account_id=61000))
+    prepare(command, tmp_path, 61000)
+    with pytest.raises(Unavailable, match="its home belongs to account 61000, and workspaces run as 61001"):
+        prepare(command, tmp_path, 61001)
+
+
+def test_a_link_in_place_of_a_volume_is_not_given_away(as_root, tmp_path: Path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "volume").symlink_to(tmp_path / "outside")
+    give(tmp_path / "volume", 61000)
+    assert (tmp_path / "outside").stat().st_uid == (tmp_path / "volume").lstat().st_uid == 0
+
+
+def test_without_bubblewrap_the_account_reaches_its_home_and_no_other_folder_of_the_hub(as_root):
+    """With the system's own Python, which every account may read, in a folder that every account may reach."""
+    if not os.path.exists("/usr/bin/python3"):
+        pytest.skip("the system has no Python of its own")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as parent:
+        os.chmod(parent, 0o755)
+        data = Path(parent, "data")
+        (data / "ledger").mkdir(parents=True)
+        data.chmod(0o700)
+        (data / "ledger").chmod(0o700)
+        code = """
+import json, os, sys
+open("made", "w").close()
+open(os.environ["TMPDIR"] + "/made", "w").close()
+print(json.dumps([os.getcwd(), os.getuid(), [p for p in sys.argv[1:] if os.access(p, os.R_OK)]]))
+"""
+        level = replace(FOLDER, account_id=61000)
+        machine = replace(look_at_machine(data_dir=str(data), readable=()), python="/usr/bin/python3")
+        closed = [str(data), str(data / "ledger"), str(data / "volumes"), str(data / "run"), "/etc/shadow"]
+        server = ["/usr/bin/python3", "-c", code, *closed]
+        command = render(make_plan(), machine=machine, isolation=level, server=server)
+        prepare(command, data, 61000)
+        # the supervisor is the hub's own: it alone runs with the hub's Python
+        argv = [sys.executable, *command.argv[1:]]
+        assert command.argv[:2] == ("/usr/bin/python3", "-I")
+        given = json.dumps(command.environment)
+        done = subprocess.run(argv, env=command.outer_environment, input=given, cwd="/", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == [command.home_folder, 61000, []]
+        assert (data / "volumes/workspace/w1/made").stat().st_uid == 61000
+
+
+def test_temporary_storage_is_emptied_however_deep_and_closed_it_is(tmp_path: Path):
+    command = draw(make_plan(), replace(MACHINE, data_dir=str(tmp_path)), FOLDER)
+    deep = Path(command.temporary)
+    deep.mkdir(parents=True)
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    (deep / "d").chmod(0o500)
+    prepare(command, tmp_path, None)
+    assert not os.listdir(deep)
+
+
+def test_temporary_storage_that_cannot_be_emptied_refuses_the_start(monkeypatch, tmp_path: Path):
+    def stay(path: Path) -> None:
+        raise OSError(f"{path.name} could not be deleted")
+
+    monkeypatch.setattr(local_folders, "remove_tree", stay)
+    with pytest.raises(Unavailable, match="temporary storage of the last run cannot be emptied"):
+        prepare(draw(make_plan(), replace(MACHINE, data_dir=str(tmp_path)), FOLDER), tmp_path, None)
