@@ -128,11 +128,11 @@ def _announce(settings: Settings, offer: Offer) -> None:
         table.add_row(*row)
     with contextlib.suppress(OSError):
         Console(width=max(100, Console().width), highlight=False, markup=False).print(table)
-    _say(f"workspaces: {_isolation()}")
+    _say(f"workspaces: {_isolation(settings)}")
     _say("Ctrl-C stops everything")
 
 
-def _isolation() -> str:
+def _isolation(settings: Settings) -> str:
     """What separates workspaces on this machine, and how to get more where that is easy."""
     level = find_isolation(data_dir=str(settings.workspaces))
     if level.files != "bubblewrap" and sys.platform.startswith("linux") and shutil.which("bwrap") is None:
