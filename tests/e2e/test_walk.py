@@ -29,96 +29,101 @@ async def check_books(person, opening_micros, top_ups_micros=0):
     return spans
 
 
-async def test_the_walk(demo, chromium):
-    mia = await Visitor.sign_in(chromium, demo.url, "mia")
-    page = mia.page
-    async with signed_in(demo, "mia") as mia_api, signed_in(demo, "ada") as ada_api:
-        # she starts a small workspace from the form
-        await mia.look("1-empty")
-        await page.get_by_role("link", name="New workspace").first.click()
-        await page.get_by_label("Name").first.fill("look around")
-        await page.get_by_label("Team").select_option(label="Computer Vision")
-        await page.locator("#preset-").check()
-        await page.locator("#spec-cpu-small").check()
-        await expect(page.locator("#vessl-form")).to_contain_text("$0.05")
-        await expect(page.locator("#vessl-form")).to_contain_text("$5.00")
-        await expect(page.locator("#vessl-form")).to_contain_text("no H100 GPU")
-        await mia.look("2-form")
-        await page.locator("#vessl-start").click()
-        await mia.in_lab()
-        assert await mia.compute("print(6*7)") == "42"
-        await mia.look("3-lab")
-        code = "open('keep.txt','w').write('kept'); open('/scratch/gone','w').write('x'); print('done')"
-        assert await mia.compute(code) == "done"
+async def start(mia: Visitor, spec: str) -> None:
+    """Choose a resource spec in the form that is open, and come into JupyterLab."""
+    await mia.page.locator("#preset-").check()
+    await mia.page.locator(f"#spec-{spec}").check()
+    await mia.look(f"form-{spec}")
+    await mia.page.locator("#vessl-start").click()
+    await mia.in_lab()
 
-        # she pauses; the balance has fallen by exactly rate × time
-        await mia.workspaces()
-        await mia.becomes("running")
-        await mia.look("4-running")
-        await mia.click("Pause")
-        await mia.becomes("paused")
-        await expect(page.locator(".vessl-workspace")).to_contain_text("Your files in Home are kept")
-        await mia.look("5-paused")
+
+async def she_starts_a_small_workspace_and_computes(mia: Visitor) -> None:
+    page = mia.page
+    await page.get_by_role("link", name="New workspace").first.click()
+    await page.get_by_label("Name").first.fill("look around")
+    await page.get_by_label("Team").select_option(label="Computer Vision")
+    for text in ("$0.05", "$5.00", "no H100 GPU", "asts until"):
+        await expect(page.locator("#vessl-form")).to_contain_text(text)
+    await start(mia, "cpu-small")
+    assert await mia.compute("print(6*7)") == "42"
+    await mia.look("lab")
+    code = "open('keep.txt','w').write('kept'); open('/scratch/gone','w').write('x'); print('done')"
+    assert await mia.compute(code) == "done"
+
+
+async def she_pauses(mia: Visitor) -> None:
+    await mia.workspaces()
+    await mia.becomes("running")
+    await mia.look("running")
+    await mia.click("Pause")
+    await mia.becomes("paused")
+    await expect(mia.page.locator(".vessl-workspace")).to_contain_text("Your files in Home are kept")
+    await mia.look("paused")
+
+
+async def she_resumes_and_finds_her_files_and_an_empty_scratch(mia: Visitor) -> None:
+    await mia.click("Resume")
+    await mia.workspaces()
+    await mia.becomes("running")
+    await mia.click("Open")
+    await mia.in_lab()
+    seen = await mia.compute("import os; print(open('keep.txt').read(), os.listdir('/scratch'))")
+    assert seen == "kept []"
+
+
+async def with_a_dear_spec_she_is_paused_at_the_computed_instant(mia: Visitor, api) -> None:
+    page = mia.page
+    await mia.click("Edit")
+    await start(mia, "cpu-dear")
+    balance = await api.ask("organizations/acme/balance")
+    assert balance["rate_micros_per_hour"] == 3_600_000_000
+    await mia.workspaces()
+    await mia.becomes("paused")
+    await expect(page.locator(".vessl-workspace")).to_contain_text("redits reached −$10.00")
+    await expect(page.locator(".vessl-workspace")).to_contain_text("Resume after a top-up")
+    await mia.look("out-of-credits")
+    events = (await api.ask("events"))["events"]
+    (exhausted,) = [event for event in events if event["kind"] == "credits-exhausted"]
+    assert 0 <= exhausted["at_ms"] - balance["pause_ms"] <= 1000
+
+
+async def a_start_is_refused_in_words(mia: Visitor) -> None:
+    await mia.click("Resume")
+    await expect(mia.page.get_by_text("Acme Research has −$").first).to_be_visible()
+    await mia.look("refused")
+
+
+async def ada_tops_up(ada: Visitor) -> None:
+    await ada.page.get_by_role("link", name="Credits", exact=True).click()
+    await ada.page.get_by_label("Amount").fill("100")
+    await ada.page.get_by_label("Invoice or payment number").fill("invoice 1")
+    await ada.page.get_by_role("button", name="Top up").click()
+    await expect(ada.page.get_by_text("$100.00").first).to_be_visible(timeout=SLOW_MS)
+    await ada.look("topped-up")
+
+
+async def test_the_walk(demo, chromium):
+    """Sign in, start, compute, pause, resume, run out of credits, be refused, top up, start again."""
+    mia = await Visitor.sign_in(chromium, demo.url, "mia")
+    async with signed_in(demo, "mia") as mia_api, signed_in(demo, "ada") as ada_api:
+        await she_starts_a_small_workspace_and_computes(mia)
+        await she_pauses(mia)
         (span,) = await check_books(ada_api, 5_000_000)
         assert (span["rate_micros_per_hour"], span["user"], span["team"]) == (50_000, "mia", "vision")
-
-        # at the next start her files are there, and temporary storage is empty
-        await mia.click("Resume")
-        await mia.workspaces()
-        await mia.becomes("running")
-        await mia.click("Open")
-        await mia.in_lab()
-        seen = await mia.compute("import os; print(open('keep.txt').read(), os.listdir('/scratch'))")
-        assert seen == "kept []"
-        await mia.workspaces()
-        await mia.click("Pause")
-        await mia.becomes("paused")
-        spans = await check_books(ada_api, 5_000_000)
-        assert len(spans) == 2
-
-        # with little credit and a dear spec, the enforcer pauses it at the computed instant
-        await mia.click("Edit")
-        await page.locator("#preset-").check()
-        await page.locator("#spec-cpu-dear").check()
-        await mia.look("6-dear")
-        await page.locator("#vessl-start").click()
-        await mia.in_lab()
-        balance = await mia_api.ask("organizations/acme/balance")
-        assert balance["rate_micros_per_hour"] == 3_600_000_000
-        await mia.workspaces()
-        await mia.becomes("paused")
-        await expect(page.locator(".vessl-workspace")).to_contain_text("redits reached −$10.00")
-        await expect(page.locator(".vessl-workspace")).to_contain_text("Resume after a top-up")
-        await mia.look("7-out-of-credits")
-        events = (await mia_api.ask("events"))["events"]
-        (exhausted,) = [event for event in events if event["kind"] == "credits-exhausted"]
-        assert 0 <= exhausted["at_ms"] - balance["pause_ms"] <= 1000
+        await she_resumes_and_finds_her_files_and_an_empty_scratch(mia)
+        await she_pauses(mia)
+        assert len(await check_books(ada_api, 5_000_000)) == 2
+        await with_a_dear_spec_she_is_paused_at_the_computed_instant(mia, mia_api)
         await check_books(ada_api, 5_000_000)
-
-        # a start is refused in words, until ada tops up
-        await mia.click("Resume")
-        refused = page.get_by_text("Acme Research has −$")
-        await expect(refused.first).to_be_visible()
-        await mia.look("8-refused")
-        ada = await Visitor.sign_in(chromium, demo.url, "ada")
-        await ada.page.get_by_role("link", name="Credits", exact=True).click()
-        await ada.page.get_by_label("Amount").fill("100")
-        await ada.page.get_by_label("Invoice or payment number").fill("invoice 1")
-        await ada.page.get_by_role("button", name="Top up").click()
-        await expect(ada.page.get_by_text("$100.00").first).to_be_visible(timeout=SLOW_MS)
-        await ada.look("9-topped-up")
+        await a_start_is_refused_in_words(mia)
+        await ada_tops_up(await Visitor.sign_in(chromium, demo.url, "ada"))
         await check_books(ada_api, 5_000_000, 100_000_000)
-
-        # mia starts again
         await mia.workspaces()
         await mia.click("Edit")
-        await page.locator("#preset-").check()
-        await page.locator("#spec-cpu-small").check()
-        await page.locator("#vessl-start").click()
-        await mia.in_lab()
+        await start(mia, "cpu-small")
         await mia.workspaces()
         await mia.becomes("running")
-        await mia.look("10-running-again")
 
 
 async def test_a_refused_start_comes_back_to_the_form_as_it_was(demo, chromium):
