@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from jupyterhub.services.auth import HubOAuth
+from page_parts import Page
 from tornado import httpserver, netutil
 
 from jupyterhub_vessl.ledger.database import Database
@@ -206,3 +207,19 @@ async def service(hub, offer, clock, tmp_path, monkeypatch):
     parts.core.database.close()
     HubOAuth.clear_instance()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+def browse(service):
+    """GET or POST a page with a token; ``form`` makes it a POST.  Redirects are not followed."""
+
+    async def call(path: str, who: str = "mia", *, form: dict[str, str] | None = None, **headers: str) -> Page:
+        if who:
+            headers["Authorization"] = f"token {who}"
+        verb = "GET" if form is None else "POST"
+        async with service.session.request(
+            verb, service.url + path, headers=headers, data=form, allow_redirects=False
+        ) as answer:
+            return Page(answer.status, dict(answer.headers), await answer.text())
+
+    return call
