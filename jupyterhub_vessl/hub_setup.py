@@ -94,25 +94,34 @@ def setup_vessl(
     _append(hub, "template_paths", _template_folders(), key=str)
     _brand(hub, offer_file)
 
+    command = None
+    if managed:
+        command = serve_command(offer=offer_file, database=database, data_dir=data_folder)
+    _add_services(c, service_url, command)
+    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{base_url}services/{SERVICE_NAME}/")
+
+    hub_version_major = int(metadata.version("jupyterhub").split(".")[0])
+    _grant(hub, hub_version_major)
+
+
+def _add_services(c: Any, service_url: str, command: list[str] | None) -> None:
+    """The service, with the command that starts it if the hub does, and the spawner's own identity."""
+    hub = c.JupyterHub
     names = {str(_name(service)) for service in _listed(hub, "services")}
     if SERVICE_NAME not in names:
         service: dict[str, Any] = {
             "name": SERVICE_NAME,
             "url": service_url,
-            "api_token": _token(SERVICE_TOKEN_VARIABLE, required=not managed),
+            "api_token": _token(SERVICE_TOKEN_VARIABLE, required=command is None),
             "oauth_no_confirm": True,
         }
-        if managed:
-            service["command"] = serve_command(offer=offer_file, database=database, data_dir=data_folder)
+        if command is not None:
+            service["command"] = command
         _append(hub, "services", [service], key=_name)
     if SPAWNER_NAME not in names:
         token = _token(SPAWNER_TOKEN_VARIABLE, required=False)
         _append(hub, "services", [{"name": SPAWNER_NAME, "api_token": token}], key=_name)
         _fill(c.VesslSpawnerMixin, "service_token", token)
-    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{base_url}services/{SERVICE_NAME}/")
-
-    hub_version_major = int(metadata.version("jupyterhub").split(".")[0])
-    _grant(hub, hub_version_major)
 
 
 def serve_command(*, offer: str, database: str, data_dir: str) -> list[str]:

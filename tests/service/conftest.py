@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 from jupyterhub.services.auth import HubOAuth
@@ -16,11 +19,16 @@ from page_parts import Page
 from tornado import httpserver, netutil
 
 from jupyterhub_vessl.ledger.database import Database
+from jupyterhub_vessl.ledger.records import open_admissions
+from jupyterhub_vessl.model.local_layout import process_file
 from jupyterhub_vessl.model.reconcile import HubServer
-from jupyterhub_vessl.offer import load_offer
+from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.app import HubEnvironment, application, assemble
+from jupyterhub_vessl.service.carrier import Carrier
 from jupyterhub_vessl.service.core import record_openings
+from jupyterhub_vessl.service.enforcer import Enforcer
 from jupyterhub_vessl.service.parts import Parts
+from jupyterhub_vessl.service.reconciler import Reconciler
 
 OFFER = Path(__file__).parents[2] / "jupyterhub_vessl/demo/vessl.yaml"
 PREFIX = "/services/vessl/"
@@ -177,8 +185,14 @@ async def hub():
 
 
 @pytest.fixture
-def offer():
-    return load_offer(OFFER)
+def offer(request):
+    """The demo's offer; a test that is marked gets it with another text in one place."""
+    text = OFFER.read_text()
+    for marker in request.node.iter_markers("offer"):
+        old, new = marker.args
+        assert old in text
+        text = text.replace(old, new)
+    return parse_offer(text)
 
 
 @pytest.fixture
@@ -223,3 +237,50 @@ def browse(service):
             return Page(answer.status, dict(answer.headers), await answer.text())
 
     return call
+
+
+@pytest.fixture
+def report_ends(service):
+    """The spawner's side: when the hub stops a server, its end is reported."""
+
+    async def on_stop(user, server_name):
+        for record in await service.parts.core.database.run(open_admissions):
+            if (record.plan.user, record.plan.server_name) == (user, server_name):
+                await service.ended(record.id)
+
+    service.hub.on_stop = on_stop
+
+
+@pytest.fixture
+def carrier(service):
+    return Carrier(service.parts.core)
+
+
+@pytest.fixture
+def enforcer(service):
+    return Enforcer(service.parts.core)
+
+
+@pytest.fixture
+def reconciler(service):
+    return Reconciler(service.parts.core, service.parts.admissions)
+
+
+@pytest.fixture
+def run_process(service):
+    """A real process on this machine, recorded as a workspace's as the spawner records it."""
+    started = []
+
+    def run(workspace_id):
+        process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        started.append(process)
+        file = service.parts.core.clusters._adapters["laptop"]._data / process_file(workspace_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}))
+        return process
+
+    yield run
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+        process.wait()

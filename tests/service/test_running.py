@@ -1,66 +1,16 @@
-"""What happens to running workspaces: pauses by people and by credits, termination, reconciliation, restarts."""
+"""What happens to running workspaces: pauses by people and by credits, resuming, termination."""
 
 import asyncio
-import contextlib
-import json
-import sys
 from fractions import Fraction
-from pathlib import Path
 
-import psutil
 import pytest
 import sqlalchemy as sa
+from running_parts import only, only_from_database, rows
 
-import jupyterhub_vessl
 from jupyterhub_vessl.ledger import schema
-from jupyterhub_vessl.ledger.records import find_workspaces, open_admissions
-from jupyterhub_vessl.model.local_layout import process_file
+from jupyterhub_vessl.ledger.records import find_workspaces
 from jupyterhub_vessl.model.money import HOUR_MS
 from jupyterhub_vessl.model.reconcile import HubServer
-from jupyterhub_vessl.offer import parse_offer
-from jupyterhub_vessl.service.carrier import Carrier
-from jupyterhub_vessl.service.enforcer import Enforcer
-from jupyterhub_vessl.service.reconciler import Reconciler
-
-OFFER = Path(jupyterhub_vessl.__file__).parent / "demo/vessl.yaml"
-
-
-@pytest.fixture
-def report_ends(service):
-    """The spawner's side: when the hub stops a server, its end is reported."""
-
-    async def on_stop(user, server_name):
-        for record in await service.parts.core.database.run(open_admissions):
-            if (record.plan.user, record.plan.server_name) == (user, server_name):
-                await service.ended(record.id)
-
-    service.hub.on_stop = on_stop
-
-
-@pytest.fixture
-def carrier(service):
-    return Carrier(service.parts.core)
-
-
-@pytest.fixture
-def enforcer(service):
-    return Enforcer(service.parts.core)
-
-
-@pytest.fixture
-def reconciler(service):
-    return Reconciler(service.parts.core, service.parts.admissions)
-
-
-async def only(service, who="mia"):
-    _, listed = await service.call("GET", "workspaces", who)
-    (view,) = listed["workspaces"]
-    return view
-
-
-async def rows(service, table):
-    query = sa.select(sa.func.count()).select_from(table)
-    return await service.parts.core.database.run(lambda c: c.execute(query).scalar())
 
 
 async def test_pause_keeps_the_workspace_and_says_who_did_it(service, carrier, report_ends):
@@ -168,79 +118,6 @@ async def test_after_termination_the_same_server_is_a_new_workspace(service, car
     await carrier.carry()
     _, again = await service.run()
     assert again != workspace_id
-
-
-async def test_a_server_that_vanished_is_billed_to_when_it_was_last_seen(service, reconciler, clock, monkeypatch):
-    before = await service.balance_micros()
-    await service.run()
-    core = service.parts.core
-    monkeypatch.setattr(core.clusters, "_adapters", {})  # a cluster that cannot be asked: the hub's word counts
-    clock.ms += 100_000
-    await reconciler.take_pass()
-    service.hub.servers.clear()
-    clock.ms += 500_000
-    await reconciler.take_pass()
-    assert (await only(service))["state"] == "running"
-    await reconciler.take_pass()
-    assert (await only(service))["state"] == "paused"
-    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
-
-
-async def test_while_the_hub_is_down_nothing_is_concluded(service, reconciler, clock, run_process):
-    run_process((await service.run())[1])
-    service.hub.down = True
-    for _ in range(5):
-        clock.ms += 60_000
-        await reconciler.take_pass()
-    assert (await only_from_database(service)) == 1
-    _, health = await service.call("GET", "health")
-    assert (health["status"], health["hub"]) == ("degraded", "does not answer")
-
-
-async def only_from_database(service):
-    return len(await service.parts.core.database.run(open_admissions))
-
-
-async def test_a_server_that_nobody_admitted_is_stopped(service, reconciler):
-    service.hub.servers["eve", ""] = HubServer("eve", "", True)
-    await reconciler.take_pass()
-    assert ("DELETE", "eve/") not in service.hub.calls
-    await reconciler.take_pass()
-    assert ("DELETE", "eve/") in service.hub.calls
-
-
-async def test_more_servers_than_a_page_are_all_seen(service):
-    for number in range(450):
-        service.hub.servers[f"u{number}", ""] = HubServer(f"u{number}", "", True)
-    assert len(await service.parts.core.hub.active_servers()) == 450
-
-
-async def test_after_a_restart_the_last_note_of_life_counts(service, reconciler, clock, monkeypatch):
-    before = await service.balance_micros()
-    await service.run()
-    core = service.parts.core
-    monkeypatch.setattr(core.clusters, "_adapters", {})
-    clock.ms += 120_000
-    await reconciler.take_pass()  # writes "all alive"
-    core.alive_ms.clear()  # the service is killed; later everything is gone
-    service.hub.servers.clear()
-    clock.ms += 3_600_000
-    again = Reconciler(core, service.parts.admissions)
-    await again._remember_sightings()
-    await again.take_pass()
-    await again.take_pass()
-    assert await service.balance_micros() == before - round(Fraction(50_000 * 120_000, HOUR_MS))
-
-
-@pytest.fixture
-def offer(request):
-    """The demo's offer; a test that is marked gets it with another text in one place."""
-    text = OFFER.read_text()
-    for marker in request.node.iter_markers("offer"):
-        old, new = marker.args
-        assert old in text
-        text = text.replace(old, new)
-    return parse_offer(text)
 
 
 @pytest.mark.offer("workspace: {size: 20Gi,", "workspace: {size: 73Gi, price_per_gib_month: 1,")
@@ -380,36 +257,6 @@ async def test_one_workspace_that_cannot_be_removed_keeps_no_other_from_going(
     assert await carrier.carry() == 0
 
 
-@pytest.fixture
-def run_process(service):
-    """A real process on this machine, recorded as a workspace's as the spawner records it."""
-    started = []
-
-    def run(workspace_id):
-        process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        started.append(process)
-        file = service.parts.core.clusters._adapters["laptop"]._data / process_file(workspace_id)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}))
-        return process
-
-    yield run
-    for process in started:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-        process.wait()
-
-
-async def test_a_process_that_no_server_leads_to_is_ended(service, reconciler, run_process):
-    _, admission = await service.admit(team="vision")
-    process = run_process(admission["plan"]["workspace_id"])
-    await service.ended(admission["admission_id"], reason="failed")  # the hub was killed before it was ready
-    await reconciler.take_pass()
-    assert process.is_running()
-    await reconciler.take_pass()
-    assert process.wait(10) == -9
-
-
 async def test_termination_waits_for_what_still_runs_in_the_volume(service, carrier, run_process, report_ends):
     admission_id, workspace_id = await service.run()
     process = run_process(workspace_id)
@@ -419,29 +266,6 @@ async def test_termination_waits_for_what_still_runs_in_the_volume(service, carr
     await asyncio.gather(carrier.carry(), asyncio.to_thread(process.wait, 10))
     await carrier.carry()
     assert (await only(service))["state"] == "terminated"
-
-
-async def test_a_death_while_the_hub_is_down_is_billed_to_the_last_sign_of_life_and_explained_later(
-    service, reconciler, run_process, clock
-):
-    before = await service.balance_micros()
-    admission_id, workspace_id = await service.run()
-    process = run_process(workspace_id)
-    clock.ms += 100_000
-    await reconciler.take_pass()
-    service.hub.down = True
-    process.kill()
-    process.wait()
-    for _ in range(2):
-        clock.ms += 300_000
-        await reconciler.take_pass()
-    service.hub.down = False
-    view = await only(service)
-    assert (view["state"], view["message"]) == ("paused", "It was lost: its process is gone.")
-    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
-    await service.ended(admission_id, reason="out_of_memory")
-    assert (await only(service))["message"].startswith("It needed more than 2 GiB of memory.")
-    assert await service.balance_micros() == before - round(Fraction(50_000 * 100_000, HOUR_MS))
 
 
 async def test_starts_that_never_become_ready_cannot_be_repeated_for_ever(service, clock):
