@@ -25,7 +25,6 @@ from .model.wire import (
 )
 
 Answer = TypeVar("Answer", bound=BaseModel)
-ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
 class ServiceClient:

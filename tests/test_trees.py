@@ -50,4 +50,6 @@ def test_links_are_not_followed(tmp_path):
 
 
 def test_what_is_not_there_needs_nothing(tmp_path):
+    (tmp_path / "kept").mkdir()
     remove_tree(tmp_path / "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

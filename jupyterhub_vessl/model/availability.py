@@ -25,7 +25,6 @@ class Capacity(BaseModel):
     cpu_millis: int | None = None
     memory_bytes: int | None = None
     gpus: dict[str, int] = {}
-    isolation: str = ""
 
 
 def spec_obstacle(spec: ResourceSpec, cluster: str, kind: ClusterKind, capacity: Capacity) -> str:

@@ -47,7 +47,6 @@ class Caller(Inbound):
 class AdmissionRequest(Caller):
     """May this start?  ``options`` is the hub's untrusted ``user_options``; ``key`` is new for every start."""
 
-    display_name: str = ""
     options: Any = None
     key: Annotated[str, Field(min_length=8, max_length=64)]
 
@@ -171,7 +170,6 @@ class ClusterView(Outbound):
     name: str
     title: str
     kind: str
-    isolation: str = ""
     teams: tuple[str, ...] | None = None
 
 

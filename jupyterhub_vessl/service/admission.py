@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -22,7 +23,7 @@ from ..model.errors import Conflict, NoCredits, NotAllowed, NotFound
 from ..model.identity import principal_from_groups
 from ..model.lifecycle import UNPAID_START_MS, EndReason, State, next_start_ms, start_refusal
 from ..model.money import format_rate
-from ..model.plan import MountKind, Owner, WorkspacePlan, resolve
+from ..model.plan import Owner, WorkspacePlan, open_to, resolve
 from ..model.request import WorkspaceRequest, parse_request
 from ..model.text import bounded
 from ..model.units import format_bytes, format_duration
@@ -249,14 +250,16 @@ def next_larger(offer: Offer, plan: WorkspacePlan) -> str:
         spec
         for spec in offer.resource_specs.values()
         if spec.memory_bytes > plan.spec.memory_bytes
+        and open_to(spec.teams, plan.team)
         and (spec.gpu is not None) == bool(plan.spec.gpu_count)
         and not spec_obstacle(spec, plan.cluster, plan.cluster_kind, Capacity())
     ]
     if not larger:
         return ""
     spec = min(larger, key=lambda s: (s.memory_bytes, s.rate_micros_per_hour))
-    more = format_rate(spec.rate_micros_per_hour - plan.rate_micros_per_hour, plan.currency)
-    return f"Next larger: {spec.title} with {format_bytes(spec.memory_bytes)}, +{more}."
+    more_micros = spec.rate_micros_per_hour - plan.rate_micros_per_hour
+    more = f"{'+' if more_micros >= 0 else ''}{format_rate(more_micros, plan.currency)}"
+    return f"Next larger: {spec.title} with {format_bytes(spec.memory_bytes)}, {more}."
 
 
 def _owner(request: AdmissionRequest, existing: Workspace | None) -> Owner:
@@ -305,19 +308,21 @@ def _admission(connection: sa.Connection, admission_id: str) -> tuple[AdmissionR
 
 def _open_spans(connection: sa.Connection, record: AdmissionRecord, now_ms: int) -> None:
     plan = record.plan
-    common = {
-        "organization": plan.organization,
-        "team": plan.team,
-        "person": plan.user,
-        "workspace_id": plan.workspace_id,
-        "admission_id": record.id,
-        "started_ms": now_ms,
-    }
-    open_span(connection, **common, kind=COMPUTE, rate_micros_per_hour=plan.rate_micros_per_hour)  # type: ignore[arg-type]
-    storage = next(m for m in plan.mounts if m.kind is MountKind.WORKSPACE).rate_micros_per_hour
+    start = partial(
+        open_span,
+        connection,
+        organization=plan.organization,
+        team=plan.team,
+        person=plan.user,
+        workspace_id=plan.workspace_id,
+        admission_id=record.id,
+        started_ms=now_ms,
+    )
+    start(kind=COMPUTE, rate_micros_per_hour=plan.rate_micros_per_hour)
+    storage = plan.home.rate_micros_per_hour
     stored = {s.workspace_id for s in open_spans(connection, plan.organization) if s.kind == STORAGE}
     if storage and plan.workspace_id not in stored:
-        open_span(connection, **common, kind=STORAGE, rate_micros_per_hour=storage)  # type: ignore[arg-type]
+        start(kind=STORAGE, rate_micros_per_hour=storage)
 
 
 def _event(plan: WorkspacePlan, at_ms: int, kind: str, message: str, actor: str) -> Event:

@@ -198,7 +198,6 @@ class VesslSpawnerMixin(Spawner):
                 user=self.user.name,
                 groups=tuple(g.name for g in self.user.groups if membership_from_group(g.name) is not None),
                 server_name=self.name,
-                display_name=getattr(self, "display_name", "") or "",
                 options=self.user_options,
                 key=uuid.uuid4().hex,
             )

@@ -118,6 +118,17 @@ async def test_an_out_of_memory_end_names_the_next_larger_spec(service):
     assert message == "It needed more than 2 GiB of memory. Next larger: CPU medium with 6 GiB, +$0.06/h."
 
 
+async def test_a_next_larger_spec_of_another_team_is_not_named(service, offer):
+    specs = dict(offer.resource_specs)
+    specs["cpu-medium"] = specs["cpu-medium"].model_copy(update={"teams": ("speech",)})
+    specs["cpu-large"] = specs["cpu-large"].model_copy(update={"rate_micros_per_hour": 10_000})
+    service.parts.core.offer = offer.model_copy(update={"resource_specs": specs})
+    admission_id, workspace_id = await service.run()
+    await service.ended(admission_id, reason="out_of_memory")
+    message = (await workspace(service, workspace_id))["message"]
+    assert message.endswith("Next larger: CPU large with 64 GiB, −$0.04/h.")
+
+
 async def test_without_credits_a_start_is_refused_in_words(service, clock):
     admission_id, _ = await service.run(spec="cpu-medium")
     clock.ms += 500 * 3_600_000

@@ -100,7 +100,9 @@ async def test_another_request_sees_nothing_of_a_refusal() -> None:
 
 
 def test_noting_a_refusal_outside_of_a_form_does_nothing() -> None:
-    copy_context().run(form.note_refusal, BadInput("No."))
+    context = copy_context()
+    context.run(form.note_refusal, BadInput("No."))
+    assert context.run(form._attempt.get) is None
 
 
 async def test_what_was_asked_last_is_filled_in_again() -> None:
