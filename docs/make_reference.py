@@ -170,21 +170,31 @@ def _command_line() -> list[str]:
     ]
     lines += ["works for every command.", ""]
     for name, command in sorted(cli.commands.items()):
-        arguments = [p.metavar or str(p.name).upper() for p in command.params if isinstance(p, click.Argument)]
-        options = [p for p in command.params if isinstance(p, click.Option)]
-        usage = " ".join(["jupyterhub-vessl", name, *(["[OPTIONS]"] if options else []), *arguments])
-        lines += [f"## {name}", "", "```", usage, "```", "", prose(command.help), ""]
-        lines += table(["option", "default", "meaning"], [_option(option) for option in options])
+        lines += _command(name, command, "##")
     return lines
+
+
+def _command(name: str, command: click.Command, heading: str) -> list[str]:
+    """A command, or a group and below it its commands."""
+    if isinstance(command, click.Group):
+        lines = [f"{heading} {name}", "", prose(command.help), ""]
+        for each, below in sorted(command.commands.items()):
+            lines += _command(f"{name} {each}", below, f"{heading}#")
+        return lines
+    arguments = [p.metavar or str(p.name).upper() for p in command.params if isinstance(p, click.Argument)]
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    usage = " ".join(["jupyterhub-vessl", name, *(["[OPTIONS]"] if options else []), *arguments])
+    lines = [f"{heading} {name}", "", "```", usage, "```", "", prose(command.help), ""]
+    return lines + table(["option", "default", "meaning"], [_option(option) for option in options])
 
 
 def _option(option: click.Option) -> tuple[str, str, str]:
     value = option.metavar or ""
     if isinstance(option.type, click.Choice):
         value = "|".join(str(choice) for choice in option.type.choices)
-    elif isinstance(option.type, click.IntRange):
+    elif isinstance(option.type, click.IntRange) and option.type.max is not None:
         value = f"{option.type.min} to {option.type.max}"
-    given = isinstance(option.default, str)
+    given = isinstance(option.default, str) and option.default != ""
     default = f"`{option.default}`" if given else "required" if option.required else ""
     return f"`{', '.join(option.opts)}` {value}", default, option.help or ""
 

@@ -7,6 +7,7 @@ that does not answer becomes `Unavailable`, after a few quick tries where trying
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -28,7 +29,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class ServiceClient:
-    """Talks to one service with one token.
+    """Talks to one service with one token, as the spawner does; `client_credits` has what people ask about money.
 
     Parameters
     ----------
@@ -42,6 +43,9 @@ class ServiceClient:
         How often a call that is safe to repeat is made before the service counts as not answering.  All calls
         below are safe: those that change something carry an idempotency key or are idempotent by nature.
     """
+
+    no_answer = "The service that keeps credits does not answer, so nothing was started and nothing is charged."
+    no_answer_hint = "Try again in a minute; if it stays so, tell an admin."
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 5, tries: int = 3) -> None:
         self._url = url.rstrip("/") + "/api/v1/"
@@ -66,34 +70,39 @@ class ServiceClient:
         return await self._call("POST", "form", caller, OfferView)
 
     async def _call(self, method: str, path: str, body: BaseModel, answer: type[Answer]) -> Answer:
-        payload = body.model_dump(mode="json")
+        return answer.model_validate(await self._ask(method, path, body.model_dump(mode="json")))
+
+    async def _ask(
+        self, method: str, path: str, payload: object = None, query: Mapping[str, str] | None = None
+    ) -> object:
+        """The JSON of an answer; raises the refusal, or `Unavailable` when there is none after a few tries."""
         for attempt in range(self._tries):
             try:
-                status, data = await self._request(method, path, payload)
+                status, data = await self._request(method, path, payload, query)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
                 status, data = 0, None
-            if 200 <= status < 300:
-                return answer.model_validate(data)
+            if 200 <= status < 300 and data is not None:
+                return data
             if status and status not in (502, 503, 504):
-                raise _refusal(status, data)
+                raise refusal(status, data)
             if attempt + 1 < self._tries:
                 await asyncio.sleep(0.2 * 2**attempt)
-        raise Unavailable(
-            "The service that keeps credits does not answer, so nothing was started and nothing is charged.",
-            hint="Try again in a minute; if it stays so, tell an admin.",
-        )
+        raise Unavailable(self.no_answer, hint=self.no_answer_hint)
 
-    async def _request(self, method: str, path: str, payload: Any) -> tuple[int, Any]:
+    async def _request(
+        self, method: str, path: str, payload: object, query: Mapping[str, str] | None
+    ) -> tuple[int, Any]:
         async with (
             aiohttp.ClientSession(timeout=self._timeout, headers=self._headers) as session,
-            session.request(method, self._url + path, json=payload, allow_redirects=False) as response,
+            session.request(method, self._url + path, json=payload, params=query, allow_redirects=False) as response,
         ):
             if response.content_type != "application/json":
                 return response.status, None
             return response.status, await response.json()
 
 
-def _refusal(status: int, data: Any) -> PublicError:
+def refusal(status: int, data: object) -> PublicError:
+    """What a status and an `ErrorBody` were raised as."""
     try:
         body = ErrorBody.model_validate(data)
     except ValidationError:

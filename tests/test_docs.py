@@ -20,8 +20,9 @@ from test_house import TRAITS
 from jupyterhub_vessl.cli.app import cli
 from jupyterhub_vessl.client import ServiceClient
 from jupyterhub_vessl.demo.settings import PACKAGED_OFFER
+from jupyterhub_vessl.model.balance import running_balance
 from jupyterhub_vessl.model.errors import OfferError, Unavailable
-from jupyterhub_vessl.model.money import MICROS, Accrual, balance_micros
+from jupyterhub_vessl.model.money import MICROS, Accrual
 from jupyterhub_vessl.model.wire import Caller
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.api.routes import ROUTES
@@ -123,11 +124,23 @@ def test_every_route_has_a_heading(route):
     assert f"\n### {route.verb} {route.path}\n" in (DOCS / "reference/rest-api.md").read_text()
 
 
-@pytest.mark.parametrize("name", cli.commands)
-def test_every_command_and_option_is_listed(name):
-    section = (DOCS / "reference/command-line.md").read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
-    for parameter in cli.commands[name].params:
-        assert parameter.opts[-1].lower() in section.lower()
+def commands(group, before=()):
+    """Every command by its words, those of groups too."""
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*before, name))
+
+
+COMMANDS = dict(commands(cli))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_and_option_is_listed(words):
+    heading = f"\n{'#' * (len(words) + 1)} {' '.join(words)}\n"
+    section = (DOCS / "reference/command-line.md").read_text().split(heading)[1].split("\n##")[0]
+    for parameter in COMMANDS[words].params:
+        assert (parameter.metavar or parameter.opts[-1]).lower() in section.lower()
 
 
 # -- links and names ----------------------------------------------------------
@@ -163,12 +176,14 @@ def test_every_make_target_exists(file):
 @every_file
 def test_every_command_and_its_options_exist(file):
     for line in code_of(file.read_text()):
-        match = re.match(r"(?:\$ )?jupyterhub-vessl(?: +([a-z]+))?(.*)", line)
-        if match is None or match[1] is None:
+        match = re.match(r"(?:\$ )?jupyterhub-vessl +(?=[a-z])(.*)", line)
+        if match is None:
             continue
-        assert match[1] in cli.commands, line
-        known = {option for p in cli.commands[match[1]].params if isinstance(p, click.Option) for option in p.opts}
-        assert set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match[2])) <= known, line
+        words = match[1].split()
+        named = next((tuple(words[:n]) for n in range(len(words), 0, -1) if tuple(words[:n]) in COMMANDS), None)
+        assert named, line
+        known = {option for p in COMMANDS[named].params if isinstance(p, click.Option) for option in p.opts}
+        assert set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match[1])) <= known, line
 
 
 @every_file
@@ -250,7 +265,7 @@ def test_the_table_of_money_is_right():
     spans = [Accrual(2_390_000, 0), Accrual(50_000, 2 * 3_600_000)]
     assert len(rows) == 5
     for hours, balance in rows:
-        exact = balance_micros(50 * MICROS, spans, int(hours) * 3_600_000)
+        exact = running_balance(50 * MICROS, spans).micros(int(hours) * 3_600_000)
         assert balance == f"{exact // MICROS}.{exact % MICROS:06d}"
 
 

@@ -52,6 +52,14 @@ _WRITTEN = {
     "name": "name",
     "text": "text",
     "reference": "text",
+    "grace": "duration or `never`",
+    "limit_micros": "credits",
+    "limit": "credits",
+    "limit_bytes": "size",
+    "size": "size",
+    "count": "whole number",
+    "instant_ms": "date or instant",
+    "target": "address",
 }
 _CHECK_NAME = get_args(catalog.Name)[1].func
 _PLAIN = {str: "text", int: "whole number", bool: "true or false", type(None): "null", Any: "any JSON"}
@@ -180,10 +188,20 @@ def _default(field: Any, kind: str) -> str:
         return f"`{value.value}`"
     if kind in ("price", "credits"):
         return f"`{(Decimal(value) / MICROS).normalize():f}`"
+    if kind == "list of credits":
+        return "`[" + ", ".join(f"{(Decimal(micros) / MICROS).normalize():f}" for micros in value) + "]`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if kind == "size":
         unit, name = next((u, n) for u, n in ((TIB, "Ti"), (GIB, "Gi"), (MIB, "Mi"), (KIB, "Ki")) if not value % u)
         return f"`{value // unit}{name}`"
-    return f"`{value}s`" if kind == "duration" else f"`{value}`"
+    return f"`{_duration(value)}`" if kind.startswith("duration") else f"`{value}`"
+
+
+def _duration(seconds: int) -> str:
+    """In the largest unit that leaves no rest; a day is easier to compare as hours."""
+    unit, name = next((u, n) for u, n in ((3600, "h"), (60, "m"), (1, "s")) if not seconds % u)
+    return f"{seconds // unit}{name}"
 
 
 # -- REST API -----------------------------------------------------------------

@@ -6,6 +6,7 @@ import click
 
 from .._version import __version__
 from .check import check
+from .credits import credits
 from .demo import demo
 from .serve import serve
 
@@ -17,5 +18,6 @@ def cli() -> None:
 
 
 cli.add_command(check)
+cli.add_command(credits)
 cli.add_command(demo)
 cli.add_command(serve)

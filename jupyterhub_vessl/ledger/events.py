@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from .prepared import Prepared
 from .schema import events
 
 
@@ -23,9 +24,12 @@ class Event:
     workspace_id: str = ""
 
 
+_INSERT = Prepared(events.insert().values({c.name: sa.bindparam(c.name) for c in events.c if c.name != "id"}))
+
+
 def record_event(connection: sa.Connection, event: Event) -> None:
     """Write an event, in the transaction of what it tells."""
-    connection.execute(events.insert().values(vars(event)))
+    _INSERT.run(connection, vars(event))
 
 
 def list_events(

@@ -1,4 +1,5 @@
-"""The ledger as people read it: movements, newest first, page by page, with the balance after each."""
+"""The ledger as people read it: movements, newest first, page by page, with the balance after each; and the
+balance at any past instant."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from .postings import CREDITS, account
-from .schema import entries, transactions, workspaces
+from ..model.money import DAY_MS, Accrual, charge_micros, cumulative_micros
+from .schema import spans, transactions, workspaces
+
+MOVING = transactions.c.kind != "draw"
+"""What moves an organization's credits; what a grant pays to the wallet stays within them."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +21,47 @@ class Movement:
     serial: int
     id: str
     at_ms: int
+    recorded_ms: int
     kind: str
     amount_micros: int
     balance_micros: int
     actor: str
     reason: str
+    source: str
     team: str
     person: str
     workspace_id: str
     workspace_title: str
+    item: str
     from_ms: int | None
     to_ms: int | None
     rate_micros_per_hour: int | None
+
+
+_TAKEN = (
+    "serial",
+    "id",
+    "at_ms",
+    "recorded_ms",
+    "kind",
+    "amount_micros",
+    "balance_micros",
+    "actor",
+    "reason",
+    "source",
+    "team",
+    "person",
+    "workspace_id",
+    "item",
+    "from_ms",
+    "to_ms",
+    "rate_micros_per_hour",
+)
+COLUMNS = (
+    *(transactions.c[name] for name in _TAKEN),
+    sa.func.coalesce(workspaces.c.title, "").label("workspace_title"),
+)
+WITH_TITLES = transactions.outerjoin(workspaces, workspaces.c.id == transactions.c.workspace_id)
 
 
 def movements(
@@ -43,42 +76,46 @@ def movements(
     ``conditions`` narrow what is listed, not what the balances count; ``before`` is the serial of the last
     movement of the page before.
     """
-    wallet = account(organization, CREDITS)
-    running = (
-        sa.select(
-            entries.c.transaction_serial.label("serial"),
-            entries.c.amount_micros,
-            # PostgreSQL sums 64-bit integers into a numeric, which would come back as a Decimal
-            sa.cast(sa.func.sum(entries.c.amount_micros).over(order_by=entries.c.serial), sa.BigInteger).label(
-                "balance_micros"
-            ),
-        )
-        .where(entries.c.account == wallet)
-        .subquery()
-    )
     query = (
-        sa.select(
-            transactions.c.serial,
-            transactions.c.id,
-            transactions.c.at_ms,
-            transactions.c.kind,
-            running.c.amount_micros,
-            running.c.balance_micros,
-            transactions.c.actor,
-            transactions.c.reason,
-            transactions.c.team,
-            transactions.c.person,
-            transactions.c.workspace_id,
-            sa.func.coalesce(workspaces.c.title, "").label("workspace_title"),
-            transactions.c.from_ms,
-            transactions.c.to_ms,
-            transactions.c.rate_micros_per_hour,
-        )
-        .join(running, running.c.serial == transactions.c.serial)
-        .outerjoin(workspaces, workspaces.c.id == transactions.c.workspace_id)
-        .where(transactions.c.organization == organization, *conditions)
+        sa.select(*COLUMNS)
+        .select_from(WITH_TITLES)
+        .where(transactions.c.organization == organization, MOVING, *conditions)
     )
     if before is not None:
         query = query.where(transactions.c.serial < before)
     rows = connection.execute(query.order_by(transactions.c.serial.desc()).limit(limit))
     return tuple(Movement(**row._mapping) for row in rows)
+
+
+def balance_as_of(connection: sa.Connection, organization: str, at_ms: int) -> int:
+    """An organization's balance at any instant up to now, to the micro-credit.
+
+    What was booked for an interval that contains the instant counts up to it, and so does what open spans had
+    accrued and is not booked yet.  What is learnt later about the past is booked when it is learnt, so the
+    answer for a past instant only changes when a span turns out to have ended before it was booked.
+    """
+    mine = transactions.c.organization == organization
+    booked = sa.select(sa.func.coalesce(sa.func.sum(transactions.c.amount_micros), 0)).where(
+        mine, transactions.c.at_ms <= at_ms
+    )
+    balance = int(connection.execute(booked).scalar_one())
+    # no booking of usage is longer than a day
+    across = (
+        sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, transactions.c.from_ms)
+        .join(spans, spans.c.id == transactions.c.span_id)
+        .where(
+            mine,
+            transactions.c.kind == "usage",
+            transactions.c.at_ms > at_ms,
+            transactions.c.at_ms <= at_ms + DAY_MS,
+            transactions.c.from_ms < at_ms,
+        )
+    )
+    for rate, started_ms, from_ms in connection.execute(across):
+        balance -= charge_micros(Accrual(rate, started_ms), from_ms, at_ms)
+    open_then = sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_micros).where(
+        spans.c.organization == organization, spans.c.ended_ms.is_(None), spans.c.settled_ms < at_ms
+    )
+    for rate, started_ms, settled in connection.execute(open_then):
+        balance -= cumulative_micros(Accrual(rate, started_ms), at_ms) - settled
+    return balance

@@ -1,28 +1,61 @@
 """Usage spans: what is being used since when and at which rate, and what of it has been booked.
 
 There are no ticks (DESIGN §5).  An open span costs nothing to keep; its accrual is computed when somebody
-asks, and booked when it ends.  ``settled_micros`` is the part already booked, so booking often or rarely
-gives the same total.
+asks, and booked when it ends, when a day closes, or when a price changes.  ``settled_micros`` is the part
+already booked, so booking often or rarely gives the same total.  What is booked never crosses a UTC midnight,
+so that statements of days and months are sums of bookings.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ..model.lifecycle import CreditSnapshot, RunningWorkspace
-from ..model.money import Accrual, cumulative_micros
-from .postings import CREDITS, USAGE, Transaction, post, settled_micros
+from ..model.money import DAY_MS, Accrual, cumulative_micros
+from ..model.usage import COMPUTE, STORAGE, UsageClass, day_start_ms, midnights, units_between
+from .funding import advance, take_back
+from .meters import Change, give_back_after, move_meters, scopes_of
+from .postings import CREDITS, USAGE, Posting, Transaction, post_many
+from .prepared import Prepared
 from .schema import spans
 
-COMPUTE, STORAGE = "compute", "storage"
+__all__ = ["COMPUTE", "STORAGE", "Span", "close_spans", "open_span", "open_spans", "settle", "spans_of_workspaces"]
+
+_INSERT = Prepared(spans.insert().values({c.name: sa.bindparam(c.name) for c in spans.c}))
+_SETTLED = Prepared(
+    spans.update()
+    .where(spans.c.id == sa.bindparam("of"))
+    .values(settled_ms=sa.bindparam("to"), settled_micros=sa.bindparam("micros"))
+)
+ALL = 2**62
+_UNSETTLED = Prepared(
+    sa.select(spans)
+    .where(
+        spans.c.ended_ms.is_(None),
+        spans.c.organization == sa.bindparam("of"),
+        spans.c.settled_ms < sa.bindparam("to"),
+    )
+    .order_by(spans.c.started_ms, spans.c.id)
+    .limit(sa.bindparam("most", type_=sa.BigInteger))
+)
+_OPEN_OF_ADMISSION = Prepared(
+    sa.select(spans).where(
+        spans.c.admission_id == sa.bindparam("of"),
+        spans.c.kind == sa.bindparam("what"),
+        spans.c.ended_ms.is_(None),
+    )
+)
 
 
-@dataclass(frozen=True)
-class Span:
-    """Something that is billed from ``started_ms`` on, until ``ended_ms`` (None while it is open)."""
+class Span(NamedTuple):
+    """Something that is billed from ``started_ms`` on, until ``ended_ms`` (None while it is open).
+
+    ``item`` is the resource spec of compute; of storage it is ``workspace``, or ``cluster/datasets``.
+    """
 
     id: str
     organization: str
@@ -37,20 +70,35 @@ class Span:
     end_reason: str
     settled_ms: int
     settled_micros: int
+    item: str
+    gpus: int
+    size_bytes: int
 
     @property
     def accrual(self) -> Accrual:
         """What it costs, from its own start."""
         return Accrual(self.rate_micros_per_hour, self.started_ms)
 
+    @property
+    def usage(self) -> UsageClass:
+        """What it is, for the grants that may pay for it."""
+        return UsageClass(self.kind, self.item, self.gpus > 0)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Every meter that it moves."""
+        return scopes_of(self.organization, self.team, self.person, self.usage)
+
     def cost_micros(self, at_ms: int) -> int:
         """All that it has cost until ``at_ms`` or its end."""
         return cumulative_micros(self.accrual, at_ms if self.ended_ms is None else self.ended_ms)
 
 
-def _spans(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[Span, ...]:
-    rows = connection.execute(sa.select(spans).where(*conditions).order_by(spans.c.started_ms, spans.c.id))
-    return tuple(Span(*row) for row in rows)
+def _spans(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> tuple[Span, ...]:
+    query = sa.select(spans).where(*conditions).order_by(spans.c.started_ms, spans.c.id)
+    return tuple(Span(*row) for row in connection.execute(query if limit is None else query.limit(limit)))
 
 
 def open_span(
@@ -64,32 +112,73 @@ def open_span(
     kind: str,
     rate_micros_per_hour: int,
     started_ms: int,
-) -> None:
-    """Start billing something."""
-    connection.execute(
-        spans.insert().values(
-            id=uuid.uuid4().hex,
-            organization=organization,
-            team=team,
-            person=person,
-            workspace_id=workspace_id,
-            admission_id=admission_id,
-            kind=kind,
-            rate_micros_per_hour=rate_micros_per_hour,
-            started_ms=started_ms,
-            end_reason="",
-            settled_ms=started_ms,
-            settled_micros=0,
-        )
+    item: str,
+    gpus: int = 0,
+    size_bytes: int = 0,
+) -> str:
+    """Start billing something at ``started_ms``, which is now; returns the span's id."""
+    advance(connection, organization, started_ms)
+    span = Span(
+        id=uuid.uuid4().hex,
+        organization=organization,
+        team=team,
+        person=person,
+        workspace_id=workspace_id,
+        admission_id=admission_id,
+        kind=kind,
+        rate_micros_per_hour=rate_micros_per_hour,
+        started_ms=started_ms,
+        ended_ms=None,
+        end_reason="",
+        settled_ms=started_ms,
+        settled_micros=0,
+        item=item,
+        gpus=gpus,
+        size_bytes=size_bytes,
+    )
+    _INSERT.run(connection, span._asdict())
+    opened = Change(spans=1, rate_micros_per_hour=rate_micros_per_hour, origin_units=-rate_micros_per_hour * started_ms)
+    move_meters(connection, span.scopes, opened, started_ms)
+    return span.id
+
+
+def open_again(
+    connection: sa.Connection, span: Span, started_ms: int, *, rate_micros_per_hour: int | None = None
+) -> str:
+    """Go on billing what a span that was just ended billed, from ``started_ms`` on, perhaps at another rate."""
+    return open_span(
+        connection,
+        organization=span.organization,
+        team=span.team,
+        person=span.person,
+        workspace_id=span.workspace_id,
+        admission_id=span.admission_id,
+        kind=span.kind,
+        rate_micros_per_hour=span.rate_micros_per_hour if rate_micros_per_hour is None else rate_micros_per_hour,
+        started_ms=started_ms,
+        item=span.item,
+        gpus=span.gpus,
+        size_bytes=span.size_bytes,
     )
 
 
-def open_spans(connection: sa.Connection, organization: str | None = None) -> tuple[Span, ...]:
-    """Spans that are being billed, of one organization or of all."""
-    conditions: list[sa.ColumnElement[bool]] = [spans.c.ended_ms.is_(None)]
+def open_spans(
+    connection: sa.Connection,
+    organization: str | None = None,
+    kind: str | None = None,
+    *more: sa.ColumnElement[bool],
+    limit: int | None = None,
+) -> tuple[Span, ...]:
+    """Spans that are being billed, of one organization or of all, of one kind or of both, the oldest first.
+
+    ``more`` are further conditions on `schema.spans`.
+    """
+    conditions: list[sa.ColumnElement[bool]] = [spans.c.ended_ms.is_(None), *more]
     if organization is not None:
         conditions.append(spans.c.organization == organization)
-    return _spans(connection, *conditions)
+    if kind is not None:
+        conditions.append(spans.c.kind == kind)
+    return _spans(connection, *conditions, limit=limit)
 
 
 def spans_of_workspaces(connection: sa.Connection, workspace_ids: list[str]) -> tuple[Span, ...]:
@@ -97,38 +186,79 @@ def spans_of_workspaces(connection: sa.Connection, workspace_ids: list[str]) -> 
     return _spans(connection, spans.c.workspace_id.in_(workspace_ids))
 
 
-def _settle(connection: sa.Connection, span: Span, to_ms: int, now_ms: int, actor: str, reason: str) -> None:
-    total = cumulative_micros(span.accrual, to_ms)
-    amount = total - span.settled_micros
-    if amount:
-        transaction = Transaction(
-            organization=span.organization,
-            kind="usage",
-            at_ms=to_ms,
-            recorded_ms=now_ms,
-            actor=actor,
-            reason=reason,
-            source="span",
-            team=span.team,
-            person=span.person,
-            workspace_id=span.workspace_id,
-            span_id=span.id,
-            from_ms=span.settled_ms,
-            to_ms=to_ms,
-            rate_micros_per_hour=span.rate_micros_per_hour,
-        )
-        post(connection, transaction, {CREDITS: -amount, USAGE: amount})
-    connection.execute(spans.update().where(spans.c.id == span.id).values(settled_ms=to_ms, settled_micros=total))
+def pieces(span: Span, to_ms: int, now_ms: int, actor: str, reason: str) -> list[Posting]:
+    """What is to be booked of a span until ``to_ms``: one transaction for each UTC day, or one that takes back
+    what was booked beyond ``to_ms``."""
+    if to_ms < span.settled_ms:
+        return _taken_back(span, to_ms, now_ms, actor)
+    found: list[Posting] = []
+    from_ms, booked = span.settled_ms, span.settled_micros
+    for at_ms in (*midnights(span.settled_ms, to_ms), to_ms):
+        total = cumulative_micros(span.accrual, at_ms)
+        if total != booked:
+            found.append(_usage(span, total - booked, from_ms, at_ms, now_ms, actor, reason))
+        from_ms, booked = at_ms, total
+    return found
 
 
-def settle(connection: sa.Connection, organization: str, at_ms: int, now_ms: int) -> int:
+def _usage(
+    span: Span, amount: int, from_ms: int, to_ms: int, now_ms: int, actor: str, reason: str, kind: str = "usage"
+) -> Posting:
+    # in the order of its fields: naming them costs as much as all the rest when thousands are booked
+    transaction = Transaction(
+        span.organization,
+        kind,
+        to_ms if kind == "usage" else now_ms,
+        now_ms,
+        actor,
+        reason,
+        "span",
+        span.team,
+        span.person,
+        span.workspace_id,
+        span.id,
+        from_ms,
+        to_ms,
+        span.rate_micros_per_hour,
+        span.item,
+    )
+    return transaction, {CREDITS: -amount, USAGE: amount}
+
+
+def _taken_back(span: Span, to_ms: int, now_ms: int, actor: str) -> list[Posting]:
+    amount = cumulative_micros(span.accrual, to_ms) - span.settled_micros
+    if not amount:
+        return []
+    reason = "it had ended before what was booked"
+    return [_usage(span, amount, to_ms, span.settled_ms, now_ms, actor, reason, "correction")]
+
+
+def settle(connection: sa.Connection, organization: str, at_ms: int, now_ms: int, limit: int | None = None) -> int:
     """Book what an organization's open spans have accrued until ``at_ms``; returns how many moved.
 
-    Changes no balance at any instant, only how much of it is booked.
+    Changes no balance at any instant, only how much of it is booked.  With ``limit`` at most so many spans in
+    one go, so that a large organization is booked in several short transactions.
     """
-    moved = [span for span in open_spans(connection, organization) if at_ms > span.settled_ms]
+    wanted = {"of": organization, "to": at_ms, "most": ALL if limit is None else limit}
+    moved = [Span(*row) for row in _UNSETTLED.run(connection, wanted)]
+    postings: list[Posting] = []
+    updates: list[dict[str, Any]] = []
+    booked = 0
     for span in moved:
-        _settle(connection, span, at_ms, now_ms, "service", "settled")
+        if at_ms <= day_start_ms(span.settled_ms) + DAY_MS:  # all in one day, as nearly always
+            total = cumulative_micros(span.accrual, at_ms)
+            if total != span.settled_micros:
+                amount = total - span.settled_micros
+                postings.append(_usage(span, amount, span.settled_ms, at_ms, now_ms, "service", "settled"))
+        else:
+            total = cumulative_micros(span.accrual, at_ms)
+            postings += pieces(span, at_ms, now_ms, "service", "settled")
+        booked += total - span.settled_micros
+        updates.append({"of": span.id, "to": at_ms, "micros": total})
+    post_many(connection, postings)
+    _SETTLED.run_many(connection, updates)
+    if booked:
+        move_meters(connection, (organization,), Change(open_settled_micros=booked), now_ms)
     return len(moved)
 
 
@@ -137,27 +267,35 @@ def close_spans(
 ) -> None:
     """Stop billing and book the rest.  A span that is closed already is left as it is.
 
-    ``at_ms`` before what has been booked already does not give anything back here; it ends the span there.
+    Where more was booked than there was until ``at_ms`` the difference is given back by a new transaction.
     """
-    for span in _spans(
-        connection,
-        spans.c.admission_id == admission_id,
-        spans.c.kind == kind,
-        spans.c.ended_ms.is_(None),
-    ):
-        end_ms = max(at_ms, span.settled_ms)
-        _settle(connection, span, end_ms, now_ms, actor, reason)
-        connection.execute(spans.update().where(spans.c.id == span.id).values(ended_ms=end_ms, end_reason=reason))
+    rows = _OPEN_OF_ADMISSION.run(connection, {"of": admission_id, "what": kind}).all()
+    end_spans(connection, [Span(*row) for row in rows], at_ms=at_ms, now_ms=now_ms, actor=actor, reason=reason)
 
 
-def credit_snapshot(connection: sa.Connection, organization: str, currency: str) -> CreditSnapshot:
-    """An organization's money as the pure decisions of `model.lifecycle` take it."""
-    running = open_spans(connection, organization)
-    return CreditSnapshot(
-        currency=currency,
-        base_micros=settled_micros(connection, organization) + sum(span.settled_micros for span in running),
-        accruals=tuple(span.accrual for span in running),
-        running=tuple(
-            RunningWorkspace(span.workspace_id, span.rate_micros_per_hour) for span in running if span.kind == COMPUTE
-        ),
-    )
+def end_spans(
+    connection: sa.Connection, ending: Sequence[Span], *, at_ms: int, now_ms: int, actor: str, reason: str
+) -> None:
+    """End open spans at ``at_ms``, which may be earlier than now but not before they began."""
+    for span in ending:
+        advance(connection, span.organization, now_ms)
+        end_ms = max(at_ms, span.started_ms)
+        total = cumulative_micros(span.accrual, end_ms)
+        post_many(connection, pieces(span, end_ms, now_ms, actor, reason))
+        connection.execute(
+            spans.update()
+            .where(spans.c.id == span.id)
+            .values(settled_ms=end_ms, settled_micros=total, ended_ms=end_ms, end_reason=reason)
+        )
+        rate = span.rate_micros_per_hour
+        closed = Change(
+            spans=-1,
+            rate_micros_per_hour=-rate,
+            origin_units=rate * span.started_ms,
+            closed_units=units_between(rate, span.started_ms, end_ms),
+        )
+        organization, *others = span.scopes
+        move_meters(connection, (organization,), replace(closed, open_settled_micros=-span.settled_micros), now_ms)
+        move_meters(connection, others, closed, now_ms)
+        give_back_after(connection, span.scopes, rate, end_ms, now_ms)
+        take_back(connection, span.organization, span.usage, rate, end_ms)

@@ -16,11 +16,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from .errors import BadInput
 from .identity import ClaimRule, Role
+from .limits import OrganizationLimits, TeamLimits
 from .money import MICROS, MONTH_HOURS, divide_half_even, parse_credit_micros
+from .notify import check_target
 from .paths import check_mount_path
 from .request import check_environment
 from .text import check_name, check_plain_text
 from .units import GIB, parse_cpu_millis, parse_duration_seconds, parse_size_bytes
+
+PRICE_MICROS_MAX = 10**6 * MICROS
+"""So that the sum of many spans over many years fits the 64 bits of a database."""
 
 
 def _price(value: object) -> int:
@@ -28,8 +33,8 @@ def _price(value: object) -> int:
         micros = parse_credit_micros(value)
     except BadInput as error:
         raise ValueError("write a price as a number such as 2.39 (at most six decimals)") from error
-    if micros < 0:
-        raise ValueError("a price is 0 or more")
+    if not 0 <= micros <= PRICE_MICROS_MAX:
+        raise ValueError("a price is 0 or more, and at most 1,000,000")
     return micros
 
 
@@ -55,6 +60,17 @@ def _mount_path(value: object) -> str:
     return check_mount_path(value)
 
 
+def _grace(value: object) -> int | None:
+    """A duration, or ``never``."""
+    return None if value is None or value == "never" else parse_duration_seconds(value)
+
+
+def _target(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write where to send notices, such as mailto:ops@acme.example or env:SLACK_URL")
+    return check_target(value)
+
+
 def _variables(value: object) -> dict[str, str]:
     return check_environment(value)
 
@@ -66,6 +82,8 @@ Amount = Annotated[int, BeforeValidator(_amount)]
 Size = Annotated[int, BeforeValidator(parse_size_bytes)]
 Cpu = Annotated[int, BeforeValidator(parse_cpu_millis)]
 Seconds = Annotated[int, BeforeValidator(parse_duration_seconds)]
+Grace = Annotated[int | None, BeforeValidator(_grace)]
+Target = Annotated[str, BeforeValidator(_target)]
 MountPath = Annotated[str, BeforeValidator(_mount_path)]
 
 
@@ -75,23 +93,52 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
 
 
+PRESET_BUFFER_MICROS = {"buffer": 10 * MICROS, "pause-at-zero": 0}
+
+
 class CreditPolicy(Part):
     """What happens when an organization's credits run out (DESIGN §5, seed 000 "credit buffer").
 
-    ``buffer``: starts are refused at or below zero; what runs goes on until −``buffer`` and is then paused.
+    Starts are refused at or below zero.  ``buffer``: what runs goes on until −``buffer`` and is then paused.
+    ``pause-at-zero``: it is paused at 0.  After ``grace`` without a top-up, what was paused is terminated;
+    cluster and object storage is kept.
     """
 
-    policy: Literal["buffer"] = "buffer"
-    buffer_micros: Amount = Field(default=10 * MICROS, alias="buffer")
+    policy: Literal["buffer", "pause-at-zero"] = "buffer"
+    buffer_micros: Amount | None = Field(default=None, alias="buffer")
+    grace_seconds: Grace = Field(default=24 * 3600, alias="grace")
+    storage_retention: Literal["keep"] = "keep"
+    """Cluster and object storage survives termination and goes on to be billed; it cannot be mounted meanwhile,
+    because nothing starts at or below zero."""
+    reserve_seconds: Seconds = Field(default=60, alias="reserve")
+    """A start needs the price of its first moments, free of what other starts have reserved."""
+    thresholds_micros: tuple[Amount, ...] = Field(default=(10 * MICROS, 0), alias="notify_at")
+    notice_before_seconds: Seconds = Field(default=24 * 3600, alias="notice_before")
+    notice_every_seconds: Annotated[Seconds, Field(ge=60)] = Field(default=3600, alias="notice_every")
+    notify: tuple[Target, ...] = ()
+    reprice: Literal["next-start", "now"] = "next-start"
+    dry_run: bool = False
     minimum_top_up_micros: Amount = Field(default=0, alias="minimum_top_up")
     opening_micros: Amount = Field(default=0, alias="opening")
     """Credits that an organization starts with: recorded once, when the service first sees it."""
 
+    @model_validator(mode="after")
+    def _no_buffer_at_zero(self) -> CreditPolicy:
+        if self.policy == "pause-at-zero" and self.buffer_micros:
+            raise ValueError("pause-at-zero has no buffer; leave buffer out, or write policy: buffer")
+        return self
+
+    @property
+    def floor_micros(self) -> int:
+        """How far below zero the wallet may go before running workspaces are paused."""
+        return PRESET_BUFFER_MICROS[self.policy] if self.buffer_micros is None else self.buffer_micros
+
 
 class Team(Part):
-    """Members who share volumes and, later, a budget."""
+    """Members who share volumes and a budget."""
 
     title: Title
+    limits: TeamLimits = TeamLimits()
 
 
 class Organization(Part):
@@ -101,6 +148,7 @@ class Organization(Part):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     credits: CreditPolicy = CreditPolicy()
     contact: Annotated[str, BeforeValidator(_title)] | None = None
+    limits: OrganizationLimits = OrganizationLimits()
     teams: dict[Name, Team] = Field(min_length=1)
 
 
@@ -221,8 +269,12 @@ class ClusterVolume(Part):
 
 
 class ClusterStorage(Part):
-    """Cluster storage: volumes that admins declare."""
+    """Cluster storage: volumes that admins declare, billed for their size until they are taken out.
 
+    The price is per provisioned GiB and month of 730 hours; the default is the product's (seed 001).
+    """
+
+    month_micros_per_gib: Price = Field(default=200_000, alias="price_per_gib_month")
     volumes: dict[Name, ClusterVolume] = {}
 
 
@@ -239,6 +291,7 @@ class ObjectStorage(Part):
     """Object storage and where it is mounted by default."""
 
     mount_path: MountPath = "/shared"
+    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
     volumes: dict[Name, ObjectVolume] = {}
 
 

@@ -1,4 +1,4 @@
-"""Credits as integers: parsing, showing, accruing, and the exact instant at which a balance is reached.
+"""Credits as integers: parsing, showing and accruing.
 
 One credit is 1,000,000 micro-credits and is worth one unit of the organization's currency.  A rate is in
 micro-credits per hour, an instant in UTC milliseconds.  DESIGN §5: no floats, no ticks; the charge of an
@@ -8,7 +8,6 @@ interval is the difference of two cumulative amounts, so settling often or rarel
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
@@ -91,44 +90,3 @@ def cumulative_micros(accrual: Accrual, at_ms: int) -> int:
 def charge_micros(accrual: Accrual, from_ms: int, to_ms: int) -> int:
     """The charge of the half-open interval [from, to): C(to) − C(from)."""
     return cumulative_micros(accrual, to_ms) - cumulative_micros(accrual, from_ms)
-
-
-def balance_micros(base_micros: int, accruals: Iterable[Accrual], at_ms: int) -> int:
-    """The balance at an instant.
-
-    ``base_micros`` is the settled balance with what the open spans had already settled added back, so that
-    each accrual counts from its own start: ``settled + Σ C(settled_at)``.
-    """
-    return base_micros - sum(cumulative_micros(accrual, at_ms) for accrual in accruals)
-
-
-def burn_rate_micros_per_hour(accruals: Iterable[Accrual]) -> int:
-    """The sum of all rates that run now."""
-    return sum(accrual.rate_micros_per_hour for accrual in accruals)
-
-
-def crossing_ms(base_micros: int, accruals: Iterable[Accrual], threshold_micros: int, not_before_ms: int) -> int | None:
-    """The first millisecond, from ``not_before_ms`` on, at which the balance is at or below the threshold.
-
-    None when it is never reached at the present rates.  Exact: the closed form gives a window of a few
-    milliseconds around the real-valued crossing (each accrual's rounding moves it by at most half a micro),
-    and a bisection inside it finds the integer answer, which the tests compare with plain stepping.
-    All accruals must have started at or before ``not_before_ms``.
-    """
-    spans = tuple(accruals)
-    if balance_micros(base_micros, spans, not_before_ms) <= threshold_micros:
-        return not_before_ms
-    rate = burn_rate_micros_per_hour(spans)
-    if rate <= 0:
-        return None
-    started = sum(span.rate_micros_per_hour * span.started_ms for span in spans)
-    exact = ((base_micros - threshold_micros) * HOUR_MS + started) // rate
-    slack = (len(spans) + 2) * HOUR_MS // rate + 2
-    low, high = max(not_before_ms, exact - slack), max(not_before_ms, exact) + slack
-    while low < high:
-        middle = (low + high) // 2
-        if balance_micros(base_micros, spans, middle) <= threshold_micros:
-            high = middle
-        else:
-            low = middle + 1
-    return low

@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from .identity import Membership
 from .lifecycle import EndReason, State
 from .plan import Mount, Port, WorkspacePlan
-from .text import bounded, check_plain_text
-
-NAME_CHARACTERS_MAX = 255
-
-
-class Inbound(BaseModel):
-    """Base of what is sent to the service."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Outbound(BaseModel):
-    """Base of what the service answers."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+from .text import bounded
+from .wire_base import NAME_CHARACTERS_MAX, Inbound, Outbound
+from .wire_credits import CreditsView
 
 ShortText = Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)]
 
@@ -83,26 +70,6 @@ class Recorded(Outbound):
 
 
 # -- people ------------------------------------------------------------------
-
-
-class CreditsView(Outbound):
-    """An organization's credits at ``at_ms``.
-
-    ``empty_ms`` is when the balance reaches zero, ``pause_ms`` when running workspaces are paused; None when
-    that does not happen at the present rate.
-    """
-
-    organization: str
-    title: str
-    currency: str
-    contact: str
-    balance_micros: int
-    rate_micros_per_hour: int
-    buffer_micros: int
-    minimum_top_up_micros: int
-    empty_ms: int | None
-    pause_ms: int | None
-    at_ms: int
 
 
 class TeamView(Outbound):
@@ -259,66 +226,6 @@ class WorkspaceList(Outbound):
 
     workspaces: tuple[WorkspaceView, ...]
     at_ms: int
-
-
-class LedgerLine(Outbound):
-    """One movement of an organization's credits, newest first.
-
-    ``amount_micros`` is signed: top-ups positive, usage negative.  ``open`` marks usage that still runs.
-    """
-
-    id: str
-    at_ms: int
-    kind: str
-    amount_micros: int
-    balance_micros: int | None = None
-    actor: str
-    reason: str
-    team: str = ""
-    user: str = ""
-    workspace_id: str = ""
-    workspace_title: str = ""
-    from_ms: int | None = None
-    to_ms: int | None = None
-    rate_micros_per_hour: int | None = None
-    open: bool = False
-
-
-class LedgerPage(Outbound):
-    """Movements; ``next`` is the cursor of the following page, None on the last."""
-
-    lines: tuple[LedgerLine, ...]
-    next: str | None = None
-    at_ms: int
-
-
-def _amount(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError('write an amount such as "20" or "12.50"')
-    return str(value)[:64]
-
-
-def _reference(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("write a reference as text")
-    return check_plain_text(value, characters_max=120)
-
-
-class TopUpRequest(Inbound):
-    """Credits that were paid for.  The same ``reference`` with the same body is recorded once."""
-
-    amount: Annotated[str, BeforeValidator(_amount)]
-    reference: Annotated[str, BeforeValidator(_reference), Field(min_length=1)]
-    note: Annotated[str, BeforeValidator(_reference)] = ""
-
-
-class TopUp(Outbound):
-    """A recorded top-up and the balance after it."""
-
-    id: str
-    amount_micros: int
-    at_ms: int
-    credits: CreditsView
 
 
 class EventView(Outbound):

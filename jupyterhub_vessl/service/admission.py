@@ -9,31 +9,35 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
-from functools import partial
 
 import sqlalchemy as sa
 
 from ..ledger import records
 from ..ledger.events import Event, record_event
+from ..ledger.holds import release_hold, start_hold
+from ..ledger.meters import Change, move_meters, scopes_of
 from ..ledger.records import AdmissionRecord, Workspace
-from ..ledger.spans import COMPUTE, STORAGE, close_spans, credit_snapshot, open_span, open_spans
+from ..ledger.spans import COMPUTE, close_spans, open_span
 from ..model.availability import Capacity, spec_obstacle
 from ..model.catalog import Offer
-from ..model.errors import Conflict, NoCredits, NotAllowed, NotFound
+from ..model.errors import Conflict, NotFound
 from ..model.identity import principal_from_groups
-from ..model.lifecycle import UNPAID_START_MS, EndReason, State, next_start_ms, start_refusal
+from ..model.lifecycle import EndReason, State
 from ..model.money import format_rate
 from ..model.plan import Owner, WorkspacePlan, open_to, resolve
 from ..model.request import WorkspaceRequest, parse_request
 from ..model.text import bounded
-from ..model.units import format_bytes, format_duration
+from ..model.units import format_bytes
 from ..model.wire import Admission, AdmissionRequest, EndedReport, ReadyReport, Recorded
 from .core import Core, log
+from .gate import check_start
+from .storage import keep_home_billed
 
 SERVICE = "service"
 INTENDED = {
     records.PAUSE: EndReason.USER,
     records.EXHAUST: EndReason.CREDITS,
+    records.BUDGET: EndReason.BUDGET,
     records.TERMINATE: EndReason.TERMINATED,
 }
 SELF_MADE = (EndReason.EXITED, EndReason.OUT_OF_MEMORY, EndReason.LOST)
@@ -55,7 +59,7 @@ class Admissions:
         record = await self._core.database.run(lambda c: self._admit(c, request, wanted, capacities))
         self._core.alive_ms[record.workspace_id] = record.created_ms
         self._core.gone.discard(record.workspace_id)
-        self._core.bell.ring()
+        self._changed(record.plan)
         return Admission(admission_id=record.id, plan=record.plan)
 
     def _admit(
@@ -83,23 +87,20 @@ class Admissions:
             _owner(request, existing),
             capacities,
         )
-        self._check_credits(connection, plan, now_ms)
-        _check_unpaid_starts(connection, plan, now_ms)
         if existing is not None:
             self._end_forgotten(connection, existing.id, now_ms)
-        record = AdmissionRecord(uuid.uuid4().hex, plan.workspace_id, request.key, plan, now_ms, None, None, "")
+        admission_id = uuid.uuid4().hex
+        new_bytes = plan.home.size_bytes - (existing.plan.home.size_bytes if existing else 0)
+        check_start(self._core, connection, plan, admission_id, new_bytes, now_ms)
+        record = AdmissionRecord(
+            admission_id, plan.workspace_id, request.key, plan.cluster, plan, now_ms, None, None, ""
+        )
+        admitted = Change(workspaces=1, gpus=plan.spec.gpu_count, storage_bytes=new_bytes)
+        move_meters(connection, scopes_of(plan.organization, plan.team, plan.user), admitted, now_ms)
         records.save_workspace(connection, _pending(plan, wanted, existing, record.id, now_ms))
         records.insert_admission(connection, record)
         record_event(connection, _event(plan, now_ms, "admitted", f"{plan.title} was admitted.", plan.user))
         return record
-
-    def _check_credits(self, connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:
-        organization = self._core.organization(plan.organization)
-        snapshot = credit_snapshot(connection, plan.organization, organization.currency)
-        contact = self._core.contact(plan.organization)
-        refusal = start_refusal(snapshot, organization.title, contact, now_ms)
-        if refusal is not None:
-            raise NoCredits(refusal[0], hint=refusal[1])
 
     def _end_forgotten(self, connection: sa.Connection, workspace_id: str, now_ms: int) -> None:
         """A new start proves that what was admitted before is over, whether or not anybody reported it."""
@@ -109,19 +110,24 @@ class Admissions:
 
     async def ready(self, admission_id: str, report: ReadyReport) -> Recorded:
         """The workspace answers: billing starts now.  Reported again, the first instant stands."""
-        at_ms = await self._core.database.run(lambda c: self._ready(c, admission_id, report))
-        self._core.bell.ring()
+        at_ms, plan = await self._core.database.run(lambda c: self._ready(c, admission_id, report))
+        self._changed(plan)
         return Recorded(at_ms=at_ms)
 
-    def _ready(self, connection: sa.Connection, admission_id: str, report: ReadyReport) -> int:
+    def _changed(self, plan: WorkspacePlan) -> None:
+        self._core.changed(plan.organization, plan.team, plan.user)
+
+    def _ready(self, connection: sa.Connection, admission_id: str, report: ReadyReport) -> tuple[int, WorkspacePlan]:
         record, workspace = _admission(connection, admission_id)
         if record.ended_ms is not None:
             raise Conflict("This start is over already.")
         if record.ready_ms is not None:
-            return record.ready_ms
+            return record.ready_ms, record.plan
         now_ms, plan = self._core.clock.now_ms(), record.plan
         records.mark_ready(connection, admission_id, now_ms)
         _open_spans(connection, record, now_ms)
+        reserve_seconds = self._core.organization(plan.organization).credits.reserve_seconds
+        start_hold(connection, admission_id, now_ms, reserve_seconds)
         records.save_workspace(
             connection,
             replace(workspace, state=State.RUNNING, since_ms=now_ms, message="", isolation=report.isolation),
@@ -129,12 +135,12 @@ class Admissions:
         rate = format_rate(plan.rate_micros_per_hour, plan.currency)
         record_event(connection, _event(plan, now_ms, "started", f"{plan.title} runs, for {rate}.", plan.user))
         self._core.alive_ms[workspace.id] = now_ms
-        return now_ms
+        return now_ms, plan
 
     async def ended(self, admission_id: str, report: EndedReport) -> Recorded:
         """The workspace has ended: billing stops.  Reported again, the first instant stands."""
 
-        def work(connection: sa.Connection) -> int:
+        def work(connection: sa.Connection) -> tuple[int, WorkspacePlan]:
             record, workspace = _admission(connection, admission_id)
             now_ms = self._core.clock.now_ms()
             at_ms = now_ms - report.elapsed_ms
@@ -143,21 +149,22 @@ class Admissions:
             if workspace.id in self._core.gone and report.reason in SELF_MADE:
                 # the cluster noticed its end before the spawner could say so
                 at_ms = min(at_ms, self._core.alive_ms.get(workspace.id, at_ms))
-            return self._end(connection, record, at_ms, now_ms, report.reason, report.detail)
+            at_ms = self._end(connection, record, at_ms, now_ms, report.reason, report.detail)
+            return at_ms, record.plan
 
-        at_ms = await self._core.database.run(work)
-        self._core.bell.ring()
+        at_ms, plan = await self._core.database.run(work)
+        self._changed(plan)
         return Recorded(at_ms=at_ms)
 
     async def lost(self, admission_id: str, at_ms: int, reason: EndReason, detail: str) -> None:
         """Reconciliation found that it has ended; as of ``at_ms``, when it was last seen alive."""
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> WorkspacePlan:
             record, _ = _admission(connection, admission_id)
             self._end(connection, record, at_ms, self._core.clock.now_ms(), reason, detail)
+            return record.plan
 
-        await self._core.database.run(work)
-        self._core.bell.ring()
+        self._changed(await self._core.database.run(work))
 
     def _end(
         self,
@@ -179,6 +186,10 @@ class Admissions:
         state = State.PAUSED if asked else State.FAILED
         message = workspace.intent_message or self._why(record.plan, reason, detail)
         records.mark_ended(connection, record.id, at_ms, reason.value)
+        release_hold(connection, record.id)
+        plan = record.plan
+        over = Change(workspaces=-1, gpus=-plan.spec.gpu_count)
+        move_meters(connection, scopes_of(plan.organization, plan.team, plan.user), over, now_ms)
         close_spans(
             connection,
             record.id,
@@ -220,6 +231,7 @@ class Admissions:
         sentences = {
             EndReason.USER: "It was stopped.",
             EndReason.CREDITS: "Credits ran out.",
+            EndReason.BUDGET: "A budget was spent.",
             EndReason.TERMINATED: "It was terminated.",
             EndReason.EXITED: "It ended by itself",
             EndReason.FAILED: "It did not start",
@@ -231,17 +243,6 @@ class Admissions:
         if detail.endswith("."):
             return detail  # the spawner's own sentence, as the person has read it already
         return f"{sentence}: {detail}." if detail else f"{sentence}."
-
-
-def _check_unpaid_starts(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:
-    count, latest_ms = records.unpaid_starts(connection, plan.user, UNPAID_START_MS)
-    wait_ms = next_start_ms(count, latest_ms) - now_ms
-    if wait_ms > 0:
-        raise NotAllowed(
-            f"Not started: your last {count} starts never became ready, so the next one has to wait.",
-            code="back_off",
-            hint=f"Try again in {format_duration(-(-wait_ms // 1000))}; if it stays so, tell an admin.",
-        )
 
 
 def next_larger(offer: Offer, plan: WorkspacePlan) -> str:
@@ -308,8 +309,7 @@ def _admission(connection: sa.Connection, admission_id: str) -> tuple[AdmissionR
 
 def _open_spans(connection: sa.Connection, record: AdmissionRecord, now_ms: int) -> None:
     plan = record.plan
-    start = partial(
-        open_span,
+    open_span(
         connection,
         organization=plan.organization,
         team=plan.team,
@@ -317,12 +317,12 @@ def _open_spans(connection: sa.Connection, record: AdmissionRecord, now_ms: int)
         workspace_id=plan.workspace_id,
         admission_id=record.id,
         started_ms=now_ms,
+        kind=COMPUTE,
+        rate_micros_per_hour=plan.rate_micros_per_hour,
+        item=plan.spec.name,
+        gpus=plan.spec.gpu_count,
     )
-    start(kind=COMPUTE, rate_micros_per_hour=plan.rate_micros_per_hour)
-    storage = plan.home.rate_micros_per_hour
-    stored = {s.workspace_id for s in open_spans(connection, plan.organization) if s.kind == STORAGE}
-    if storage and plan.workspace_id not in stored:
-        start(kind=STORAGE, rate_micros_per_hour=storage)
+    keep_home_billed(connection, record.id, plan, now_ms)
 
 
 def _event(plan: WorkspacePlan, at_ms: int, kind: str, message: str, actor: str) -> Event:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import hashlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 from urllib.parse import urlparse
 
 import sqlalchemy as sa
@@ -23,22 +23,29 @@ from .._version import __version__
 from ..ledger.database import Database
 from ..ledger.records import latest_ms
 from ..model.catalog import Offer
-from ..model.errors import OfferError, VesslError
+from ..model.errors import VesslError
 from ..model.text import bounded
 from ..offer import load_offer
 from .admission import Admissions
 from .api.base import BODY_BYTES_MAX
 from .api.routes import ROUTES, url_patterns
+from .budgets import Budgets
 from .carrier import Carrier
 from .clock import Clock
 from .clusters import Clusters
-from .core import Core, log, record_openings
+from .core import Core, log
 from .credits import Credits
 from .enforcer import Enforcer
 from .hub_client import HubClient
+from .metrics import Metrics, MetricsHandler
+from .movements import Movements
+from .notifications import Notifier
+from .openings import open_books
 from .pages.routes import page_patterns, page_settings
 from .parts import Parts
 from .reconciler import Reconciler
+from .sightings import Sightings
+from .statements import Statements
 from .views import Views
 from .workspaces import Workspaces
 
@@ -79,6 +86,8 @@ class HubEnvironment:
 def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, ip: str = "127.0.0.1") -> int:
     """Run the service until SIGTERM or SIGINT; returns the process's exit code.
 
+    While another service keeps the books in the same database it stands by, without listening.
+
     Parameters
     ----------
     offer
@@ -86,7 +95,7 @@ def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, 
     database
         SQLAlchemy URL of the ledger.
     data_dir
-        Folder of the local backend's volumes, and of the lock that keeps a second writer out.
+        Folder of the local backend's volumes.
     port
         None takes the port of ``JUPYTERHUB_SERVICE_URL``.
     """
@@ -94,7 +103,7 @@ def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(offer, database, Path(data_dir), port, ip))
-    except (OfferError, CannotServe) as error:
+    except VesslError as error:
         print(error, file=sys.stderr)
         return 1
     except sa.exc.SQLAlchemyError as error:
@@ -106,33 +115,52 @@ def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, 
 async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int | None, ip: str) -> None:
     hub = HubEnvironment.read()
     offer = load_offer(offer_file)
-    lock = await _only_writer(data_dir)
+    _make_folder(data_dir)
     parts = assemble(offer, Database(database_url), hub, data_dir)
     core = parts.core
+    stop = asyncio.create_task(_told_to_stop())
     try:
+        if not await _until_stopped(stop, core.database.acquire()):
+            return
+        # from here on nobody else writes
         await core.database.migrate()
-        core.clock = Clock(await core.database.run(latest_ms))
-        await core.database.run(lambda c: record_openings(c, offer, core.clock.now_ms()))
+        core.clock = Clock(max(await core.database.run(latest_ms), core.sightings.last().at_ms))
+        now_ms = core.clock.now_ms()
+        gap = core.sightings.gap(now_ms)
+        await core.database.run(lambda c: open_books(c, offer, now_ms, gap))
         server = httpserver.HTTPServer(application(parts, hub), max_body_size=RECEIVED_BYTES_MAX)
         server.add_sockets(await _bind(port or urlparse(hub.service_url).port or 8200, ip))
-        loops = [Enforcer(core).run(), Carrier(core).run(), Reconciler(core, parts.admissions).run()]
-        await _until_stopped([asyncio.create_task(loop) for loop in loops])
-        server.stop()
-        await server.close_all_connections()
+        log.info("the service is ready")
+        loops = [
+            Enforcer(core).run(),
+            Carrier(core).run(),
+            Reconciler(core, parts.admissions).run(),
+            Notifier(core).run(),
+        ]
+        try:
+            await _until_stopped(stop, core.database.watch_lease(), *loops)
+        finally:
+            core.sightings.note(core.clock.now_ms(), all_alive=False)
+            server.stop()
+            await server.close_all_connections()
     finally:
+        stop.cancel()
         await core.hub.close()
         core.database.close()
-        lock.close()
 
 
 def assemble(offer: Offer, database: Database, hub: HubEnvironment, data_dir: Path) -> Parts:
     """Put the parts together; nothing is opened or started yet."""
-    core = Core(offer, database, HubClient(hub.api_url, hub.api_token), Clusters(offer, data_dir))
+    hub_client = HubClient(hub.api_url, hub.api_token)
+    core = Core(offer, database, hub_client, Clusters(offer, data_dir), Sightings(data_dir))
     credits = Credits(core)
     return Parts(
         core=core,
         admissions=Admissions(core),
+        budgets=Budgets(core),
         credits=credits,
+        movements=Movements(core),
+        statements=Statements(core),
         views=Views(core, credits, hub.base_url),
         workspaces=Workspaces(core),
         base_url=hub.base_url,
@@ -147,6 +175,8 @@ def application(parts: Parts, hub: HubEnvironment) -> web.Application:
         [
             (f"{hub.prefix}oauth_callback", HubOAuthCallbackHandler),
             *url_patterns(hub.prefix),
+            # one for all scrapes: it remembers how far it has read
+            (f"{hub.prefix}metrics", MetricsHandler, {"metrics": Metrics(parts.core)}),
             *page_patterns(hub.prefix),
         ],
         parts=parts,
@@ -168,24 +198,9 @@ def _log_request(handler: web.RequestHandler) -> None:
         log.info("%s %s %s", status, request.method, bounded(request.path))
 
 
-async def _only_writer(data_dir: Path) -> IO[str]:
-    """Hold the lock that says who writes; wait a while for a service that is just ending."""
-    lock = _open_lock(data_dir)
-    for _ in range(BIND_TRIES):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(BIND_WAIT_SECONDS)
-        else:
-            return lock
-    lock.close()
-    raise CannotServe(f"Another service already writes in {data_dir}; stop it first.")
-
-
-def _open_lock(data_dir: Path) -> IO[str]:
+def _make_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return (data_dir / "service.lock").open("w")
     except OSError as error:
         raise CannotServe(f"{data_dir} cannot be written: {error.strerror}.") from error
 
@@ -202,19 +217,35 @@ async def _bind(port: int, ip: str) -> list:
     return []
 
 
-async def _until_stopped(loops: list[asyncio.Task[None]]) -> None:
-    """Run until a signal, the end of the process that started us, or a loop that broke."""
+async def _told_to_stop() -> None:
+    """Return at a signal, or at the end of the process that started us."""
     stopped, running = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(number, stopped.set)
-    log.info("the service is ready")
     waits = [asyncio.create_task(stopped.wait()), asyncio.create_task(_parent_ended())]
-    done, _ = await asyncio.wait([*waits, *loops], return_when=asyncio.FIRST_COMPLETED)
-    for task in (*waits, *loops):
-        task.cancel()
-    await asyncio.gather(*waits, *loops, return_exceptions=True)
-    for task in done & set(loops):
-        raise CannotServe(f"A part of the service broke: {bounded(task.exception())}.")
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+
+
+async def _until_stopped(stop: asyncio.Task[None], *work: Coroutine[Any, Any, None]) -> bool:
+    """Run work until one part of it is done (True) or `stop` is (False); raises what broke."""
+    tasks = [asyncio.create_task(part) for part in work]
+    try:
+        done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done & set(tasks):
+        error = task.exception()
+        if isinstance(error, (VesslError, sa.exc.SQLAlchemyError)):
+            raise error
+        if error is not None:
+            raise CannotServe(f"A part of the service broke: {bounded(error)}.") from error
+    return not stop.done()
 
 
 async def _parent_ended() -> None:

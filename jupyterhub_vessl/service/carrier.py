@@ -13,11 +13,10 @@ import sqlalchemy as sa
 from ..ledger import records
 from ..ledger.events import record_event
 from ..ledger.records import Workspace
-from ..ledger.schema import spans, workspaces
-from ..ledger.spans import STORAGE, close_spans
 from ..model.lifecycle import State
 from .core import Core, log, wait_for_bell
 from .hub_client import HubUnreachable
+from .storage import end_home
 
 TRY_AGAIN_SECONDS, TRY_AGAIN_SECONDS_MAX = 0.5, 5.0
 IDLE_SECONDS = 60
@@ -47,7 +46,7 @@ class Carrier:
 
     async def carry(self) -> int:
         """Try every open intent once; returns how many are still open."""
-        intended = await self._core.database.run(lambda c: records.find_workspaces(c, workspaces.c.intent != ""))
+        intended = await self._core.database.run(lambda c: records.find_workspaces(c, records.INTENDED))
         done = await asyncio.gather(*(self._carry_one(workspace) for workspace in intended))
         return len(intended) - sum(done)
 
@@ -91,7 +90,7 @@ class Carrier:
             await self._core.clusters.end(workspace.id)
         await self._core.clusters.remove_volumes(workspace.plan)
         await self._core.database.run(lambda c: self._record_termination(c, workspace.id))
-        self._core.bell.ring()
+        self._core.changed(workspace.organization, workspace.team, workspace.person)
         return True
 
     async def _has_open_admission(self, workspace: Workspace) -> bool:
@@ -100,7 +99,7 @@ class Carrier:
     async def _forget_intent(self, workspace_id: str) -> None:
         def work(connection: sa.Connection) -> None:
             workspace = records.workspace_by_id(connection, workspace_id)
-            if workspace is not None and workspace.intent in (records.PAUSE, records.EXHAUST):
+            if workspace is not None and workspace.intent in (records.PAUSE, records.EXHAUST, records.BUDGET):
                 records.save_workspace(connection, replace(workspace, intent="", intent_message=""))
 
         await self._core.database.run(work)
@@ -110,21 +109,7 @@ class Carrier:
         if workspace is None or workspace.state is State.TERMINATED:
             return
         now_ms = self._core.clock.now_ms()
-        opened_by = connection.execute(
-            sa.select(spans.c.admission_id).where(
-                spans.c.workspace_id == workspace_id, spans.c.kind == STORAGE, spans.c.ended_ms.is_(None)
-            )
-        ).scalars()
-        for admission_id in list(opened_by):
-            close_spans(
-                connection,
-                admission_id,
-                STORAGE,
-                at_ms=now_ms,
-                now_ms=now_ms,
-                actor="service",
-                reason="terminated",
-            )
+        end_home(connection, workspace.plan, now_ms)
         records.save_workspace(
             connection,
             replace(

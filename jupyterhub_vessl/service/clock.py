@@ -10,7 +10,7 @@ JUMP_MS = 10_000
 """A difference that no ordinary drift makes: somebody set the machine's clock."""
 
 
-def _elapsed_ms() -> int:
+def elapsed_ms() -> int:
     """Milliseconds of a clock that cannot be set, counting suspended time where the system can."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
 
@@ -26,7 +26,7 @@ class Clock:
     def __init__(self, not_before_ms: int = 0) -> None:
         wall_ms = time.time_ns() // 1_000_000
         self._start_ms = max(wall_ms, not_before_ms)
-        self._start_elapsed_ms = _elapsed_ms()
+        self._start_elapsed_ms = elapsed_ms()
         self._warned = False
         if wall_ms < not_before_ms - JUMP_MS:
             log.warning(
@@ -35,7 +35,7 @@ class Clock:
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 in UTC; never less than before."""
-        now_ms = self._start_ms + _elapsed_ms() - self._start_elapsed_ms
+        now_ms = self._start_ms + elapsed_ms() - self._start_elapsed_ms
         off_ms = abs(time.time_ns() // 1_000_000 - now_ms)
         if off_ms > JUMP_MS and not self._warned:
             log.warning("the machine's clock was set and differs by %s s; bills go on by elapsed time", off_ms // 1000)

@@ -6,16 +6,14 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-import sqlalchemy as sa
-
 from ..ledger.database import Database
-from ..ledger.events import Event, record_event
-from ..ledger.postings import CREDITS, OPENING, Transaction, post, remember, remembered
 from ..model.catalog import Offer, Organization
 from ..model.errors import NotFound
+from ..model.identity import Principal
 from .clock import Clock
 from .clusters import Clusters
 from .hub_client import HubClient
+from .sightings import Sightings
 
 log = logging.getLogger("jupyterhub_vessl")
 
@@ -53,19 +51,33 @@ class Core:
     """The shared parts.
 
     ``alive_ms`` remembers when each workspace with an open admission was last seen alive; ``gone`` those whose
-    cluster says that they have ended.
+    cluster says that they have ended; ``touched`` the (organization, team, person) whose money changed since
+    the enforcer last looked.
     """
 
     offer: Offer
     database: Database
     hub: HubClient
     clusters: Clusters
+    sightings: Sightings
     clock: Clock = field(default_factory=Clock)
     bell: Bell = field(default_factory=Bell)
     alive_ms: dict[str, int] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_answers: bool = True
     next_deadline_ms: int | None = None
+    touched: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def changed(self, organization: str, team: str = "", person: str = "") -> None:
+        """Something about an organization's money changed, in a team, by a person: wake everybody who looks."""
+        self.touched.add((organization, team, person))
+        self.bell.ring()
+
+    def check_member(self, principal: Principal, organization: str) -> None:
+        """Raises `NotFound` for everybody who does not belong to an organization."""
+        known = organization in self.offer.organizations
+        if not known or organization not in principal.organizations():
+            raise NotFound("There is no such organization.")
 
     def organization(self, name: str) -> Organization:
         """An organization of the offer; raises `NotFound`."""
@@ -77,29 +89,3 @@ class Core:
     def contact(self, organization: str) -> str:
         """Whom to ask about an organization's credits."""
         return self.offer.organizations[organization].contact or self.offer.identity.contact or "an admin"
-
-
-def record_openings(connection: sa.Connection, offer: Offer, now_ms: int) -> None:
-    """Give each organization the credits that the offer says it starts with, once for all time."""
-    for name, organization in offer.organizations.items():
-        key = f"opening:{name}"
-        amount = organization.credits.opening_micros
-        if not amount or _is_recorded(connection, key):
-            continue
-        transaction = Transaction(
-            organization=name,
-            kind="opening",
-            at_ms=now_ms,
-            recorded_ms=now_ms,
-            actor="service",
-            reason="Opening credits",
-            source="offer",
-        )
-        post(connection, transaction, {CREDITS: amount, OPENING: -amount})
-        remember(connection, key, {}, {"amount_micros": amount}, now_ms)
-        event = Event(now_ms, "opening", "Opening credits were recorded.", "service", name)
-        record_event(connection, event)
-
-
-def _is_recorded(connection: sa.Connection, key: str) -> bool:
-    return remembered(connection, key, {}) is not None

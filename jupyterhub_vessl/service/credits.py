@@ -1,53 +1,110 @@
-"""Credits as people use them: the balance, the ledger, and top-ups."""
+"""Credits as people use them: the balance, top-ups, refunds and grants."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
 
+from ..ledger.cycles import read_cycle
 from ..ledger.events import Event, record_event
-from ..ledger.history import Movement, movements
+from ..ledger.funding import (
+    LIVE,
+    SCHEDULED,
+    VOIDED,
+    Grant,
+    advance,
+    credit_state,
+    drop_scheduled,
+    end_grant,
+    insert_grant,
+    list_grants,
+    next_grant_number,
+)
+from ..ledger.history import balance_as_of
 from ..ledger.postings import CREDITS, PAYMENTS, Transaction, post, remember, remembered
-from ..ledger.records import find_workspaces
-from ..ledger.schema import transactions, workspaces
-from ..ledger.spans import credit_snapshot, open_spans
-from ..model.errors import BadInput, NotAllowed, NotFound
-from ..model.identity import Principal, Role
-from ..model.lifecycle import empty_ms, exhaustion_deadline_ms
-from ..model.money import cumulative_micros, format_credits, parse_credit_micros
-from ..model.wire import CreditsView, LedgerLine, LedgerPage, TopUp, TopUpRequest
+from ..ledger.refunds import refunded_micros, top_up_by_reference
+from ..model.catalog import Organization
+from ..model.errors import BadInput, Conflict, NotAllowed, NotFound
+from ..model.forecast import forecast
+from ..model.identity import Principal
+from ..model.money import format_credits, parse_credit_micros
+from ..model.wire_credits import (
+    BalanceAt,
+    CreditsView,
+    Granted,
+    GrantRequest,
+    GrantView,
+    RefundRequest,
+    TopUp,
+    TopUpRequest,
+    VoidRequest,
+)
 from .core import Core
 
-PAGE_LINES = 50
+GRANTS_LIVE_MAX = 100
+EXACT_VIEW_SPANS_MAX = 10_000
+"""Beyond so many open spans a balance that is shown is rounded once for all of them, not once for each."""
 
 
 class Credits:
-    """Reads and adds to the organizations' credits."""
+    """Reads and changes the organizations' credits."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     async def balance(self, principal: Principal, organization: str) -> CreditsView:
         """The balance now; for everybody who belongs to the organization."""
-        self._check_member(principal, organization)
+        self._core.check_member(principal, organization)
         return await self._core.database.run(lambda c: self.view(c, organization))
+
+    async def balance_at(self, principal: Principal, organization: str, at_ms: int) -> BalanceAt:
+        """The balance at a past instant; raises `BadInput` for one to come."""
+        self._core.check_member(principal, organization)
+        if at_ms > self._core.clock.now_ms():
+            raise BadInput("That instant is yet to come.", field="at")
+        micros = await self._core.database.run(lambda c: balance_as_of(c, organization, at_ms))
+        currency = self._core.organization(organization).currency
+        return BalanceAt(organization=organization, currency=currency, balance_micros=micros, at_ms=at_ms)
 
     def view(self, connection: sa.Connection, organization: str) -> CreditsView:
         """An organization's credits at this instant, inside a transaction."""
         body, now_ms = self._core.organization(organization), self._core.clock.now_ms()
-        snapshot = credit_snapshot(connection, organization, body.currency)
+        state = credit_state(connection, organization, body.currency, now_ms, exact_up_to=EXACT_VIEW_SPANS_MAX)
+        ahead = forecast(state, body.credits.floor_micros, now_ms)
+        cycle = read_cycle(connection, organization)
+        terminate_ms = None
+        if cycle and cycle.exhausted_ms is not None and body.credits.grace_seconds is not None:
+            terminate_ms = cycle.exhausted_ms + body.credits.grace_seconds * 1000
+        known = list_grants(connection, organization, SCHEDULED, LIVE) if state.funds or state.scheduled else ()
         return CreditsView(
             organization=organization,
             title=body.title,
             currency=body.currency,
             contact=self._core.contact(organization),
-            balance_micros=snapshot.balance_micros(now_ms),
-            rate_micros_per_hour=snapshot.rate_micros_per_hour,
-            buffer_micros=body.credits.buffer_micros,
+            balance_micros=state.balance_micros(now_ms),
+            wallet_micros=state.wallet.micros(now_ms),
+            rate_micros_per_hour=state.rate_micros_per_hour,
+            buffer_micros=body.credits.floor_micros,
             minimum_top_up_micros=body.credits.minimum_top_up_micros,
-            empty_ms=empty_ms(snapshot, now_ms),
-            pause_ms=exhaustion_deadline_ms(snapshot, body.credits, now_ms),
+            empty_ms=ahead.empty_ms,
+            pause_ms=ahead.pause_ms,
+            terminate_ms=terminate_ms,
+            policy=body.credits.policy,
+            dry_run=body.credits.dry_run,
+            grants=tuple(grant_view(grant) for grant in known),
             at_ms=now_ms,
         )
+
+    # -- commands --------------------------------------------------------------
+
+    def _admin_of(self, principal: Principal, organization: str, what: str) -> Organization:
+        self._core.check_member(principal, organization)
+        if not principal.is_admin(organization):
+            raise NotAllowed(f"Only an admin of the organization can {what}.")
+        return self._core.organization(organization)
 
     async def top_up(self, principal: Principal, organization: str, request: TopUpRequest) -> TopUp:
         """Add credits that were paid for.  The same reference with the same body is recorded once.
@@ -55,18 +112,13 @@ class Credits:
         Raises `NotFound` for another organization, `NotAllowed` for anybody but its admins, `BadInput` for an
         amount that is not positive or below the minimum, `Conflict` for a reference used otherwise.
         """
-        self._check_member(principal, organization)
-        if not principal.is_admin(organization):
-            raise NotAllowed("Only an admin of the organization can top up.")
-        body = self._core.organization(organization)
-        amount = parse_credit_micros(request.amount)
-        if amount <= 0:
-            raise BadInput("A top-up is more than 0.", field="amount")
+        body = self._admin_of(principal, organization, "top up")
+        amount = _positive(request.amount, request.currency, body, "A top-up")
         if amount < body.credits.minimum_top_up_micros:
             least = format_credits(body.credits.minimum_top_up_micros, body.currency)
             raise BadInput(f"A top-up is at least {least}.", field="amount")
         result = await self._core.database.run(lambda c: self._top_up(c, principal, organization, amount, request))
-        self._core.bell.ring()
+        self._core.changed(organization)
         return result
 
     def _top_up(
@@ -77,118 +129,219 @@ class Credits:
         answer = remembered(connection, key, command)
         if answer is None:
             now_ms = self._core.clock.now_ms()
-            transaction = Transaction(
-                organization=organization,
-                kind="top-up",
-                at_ms=now_ms,
-                recorded_ms=now_ms,
-                actor=principal.name,
-                reason=request.note or f"Payment {request.reference}",
-                source=request.reference,
-            )
-            transaction_id = post(connection, transaction, {CREDITS: amount, PAYMENTS: -amount})
+            reason = request.note or f"Payment {request.reference}"
+            paid = _transaction(organization, "top-up", now_ms, principal, reason, request.reference)
+            transaction_id = post(connection, paid, {CREDITS: amount, PAYMENTS: -amount})
             answer = {"id": transaction_id, "amount_micros": amount, "at_ms": now_ms}
             remember(connection, key, command, answer, now_ms)
-            shown = format_credits(amount, self._core.organization(organization).currency)
-            message = f"{principal.name} topped up {shown}."
-            record_event(connection, Event(now_ms, "top-up", message, principal.name, organization))
+            self._tell(connection, principal, organization, "top-up", "topped up", amount, now_ms)
         return TopUp(**answer, credits=self.view(connection, organization))
 
-    async def ledger(
-        self, principal: Principal, organization: str, *, cursor: str | None = None, limit: int = PAGE_LINES
-    ) -> LedgerPage:
-        """Movements, newest first, usage that still runs on top of the first page.
+    async def refund(self, principal: Principal, organization: str, request: RefundRequest) -> TopUp:
+        """Give back a top-up or a part of it.  The same reference with the same body is recorded once.
 
-        An admin sees all, with the balance after each; a manager top-ups and the own teams' usage; everybody
-        else top-ups and the own usage.
+        Raises `NotFound` for an unknown top-up, `BadInput` for more than it was, or more than is left unused.
         """
-        self._check_member(principal, organization)
-        before = _parse_cursor(cursor)
-        limit = min(max(limit, 1), 200)
+        body = self._admin_of(principal, organization, "refund")
+        amount = _positive(request.amount, request.currency, body, "A refund")
+        result = await self._core.database.run(
+            lambda c: self._refund(c, principal, body, organization, amount, request)
+        )
+        self._core.changed(organization)
+        return result
 
-        def work(connection: sa.Connection) -> LedgerPage:
-            found = movements(
-                connection, organization, *_visible(principal, organization), before=before, limit=limit + 1
+    def _refund(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        body: Organization,
+        organization: str,
+        amount: int,
+        request: RefundRequest,
+    ) -> TopUp:
+        key = f"refund:{organization}:{request.reference}"
+        command = {"amount_micros": amount, "top_up": request.top_up, "note": request.note}
+        answer = remembered(connection, key, command)
+        if answer is None:
+            now_ms = self._core.clock.now_ms()
+            paid = top_up_by_reference(connection, organization, request.top_up)
+            if paid is None:
+                raise NotFound(f"There is no top-up with the reference {request.top_up!r}.", field="top_up")
+            left = paid.amount_micros - refunded_micros(connection, organization, paid.id)
+            state = credit_state(connection, organization, body.currency, now_ms, exact=True)
+            unused = max(0, state.wallet.micros(now_ms))
+            if amount > min(left, unused):
+                why = "is left of that top-up" if left <= unused else "of paid credits is unused"
+                most = format_credits(min(left, unused), body.currency)
+                raise BadInput(f"Only {most} {why}, so that much can be refunded at most.", field="amount")
+            reason = request.note or f"Refund of {request.top_up}"
+            back = _transaction(organization, "refund", now_ms, principal, reason, request.reference, corrects=paid.id)
+            transaction_id = post(connection, back, {CREDITS: -amount, PAYMENTS: amount})
+            answer = {"id": transaction_id, "amount_micros": -amount, "at_ms": now_ms}
+            remember(connection, key, command, answer, now_ms)
+            self._tell(connection, principal, organization, "refund", "refunded", amount, now_ms)
+        return TopUp(**answer, credits=self.view(connection, organization))
+
+    async def grant(self, principal: Principal, organization: str, request: GrantRequest) -> Granted:
+        """Give promotional credits.  The same reference with the same body is recorded once."""
+        body = self._admin_of(principal, organization, "grant credits")
+        amount = _positive(request.amount, request.currency, body, "A grant")
+        unknown = [spec for spec in request.applies.specs if spec not in self._core.offer.resource_specs]
+        if unknown:
+            raise BadInput(f"There is no resource spec {unknown[0]!r}.", field="applies")
+        result = await self._core.database.run(lambda c: self._grant(c, principal, organization, amount, request))
+        self._core.changed(organization)
+        return result
+
+    def _grant(
+        self, connection: sa.Connection, principal: Principal, organization: str, amount: int, request: GrantRequest
+    ) -> Granted:
+        key = f"grant:{organization}:{request.reference}"
+        command = request.model_dump(mode="json", exclude={"amount"}) | {"amount_micros": amount}
+        answer = remembered(connection, key, command)
+        if answer is None:
+            now_ms = self._core.clock.now_ms()
+            grant = self._new_grant(connection, principal, organization, amount, request, now_ms)
+            insert_grant(connection, grant, now_ms)
+            answer = {"id": grant.id}
+            remember(connection, key, command, answer, now_ms)
+            self._tell(connection, principal, organization, "grant", "granted", amount, now_ms)
+        return self._granted(connection, organization, answer)
+
+    def _new_grant(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        organization: str,
+        amount: int,
+        request: GrantRequest,
+        now_ms: int,
+    ) -> Grant:
+        effective_ms = max(now_ms, request.effective or now_ms)
+        if request.expires is not None and request.expires <= effective_ms:
+            raise BadInput("A grant expires after it begins, and not in the past.", field="expires")
+        if len(list_grants(connection, organization, SCHEDULED, LIVE)) >= GRANTS_LIVE_MAX:
+            raise Conflict(
+                f"There are {GRANTS_LIVE_MAX} grants that are not used up yet.", hint="Void one that is not needed."
             )
-            admin = principal.is_admin(organization)
-            lines = [_line(movement, admin) for movement in found[:limit]]
-            if before is None:
-                lines = [*self._open_lines(connection, principal, organization), *lines]
-            following = str(found[limit - 1].serial) if len(found) > limit else None
-            return LedgerPage(lines=tuple(lines), next=following, at_ms=self._core.clock.now_ms())
+        number = next_grant_number(connection)
+        return Grant(
+            id=uuid.uuid4().hex,
+            number=number,
+            organization=organization,
+            title=request.title or f"Grant {number}",
+            actor=principal.name,
+            created_ms=now_ms,
+            amount_micros=amount,
+            priority=request.priority,
+            effective_ms=effective_ms,
+            expires_ms=request.expires,
+            applies=request.applies,
+            state=SCHEDULED,
+            ended_ms=None,
+            drawn_units=0,
+            booked_micros=0,
+        )
+
+    async def void(self, principal: Principal, organization: str, grant_id: str, request: VoidRequest) -> Granted:
+        """Take back what is left of a grant.  Voiding it again changes nothing; one that has ended is a conflict."""
+        self._admin_of(principal, organization, "void a grant")
+        result = await self._core.database.run(lambda c: self._void(c, principal, organization, grant_id, request))
+        self._core.changed(organization)
+        return result
+
+    def _void(
+        self, connection: sa.Connection, principal: Principal, organization: str, grant_id: str, request: VoidRequest
+    ) -> Granted:
+        now_ms = self._core.clock.now_ms()
+        advance(connection, organization, now_ms)
+        grant = next((g for g in list_grants(connection, organization) if g.id == grant_id), None)
+        if grant is None:
+            raise NotFound("There is no such grant.")
+        if grant.state in (LIVE, SCHEDULED):
+            left = grant.amount_micros
+            if grant.state == LIVE:
+                reason = request.reason or "taken back"
+                left = end_grant(connection, grant, VOIDED, now_ms, now_ms, principal.name, reason)
+            else:
+                drop_scheduled(connection, grant, now_ms)
+            self._tell(connection, principal, organization, "void", "took back a grant:", left, now_ms)
+        elif grant.state != VOIDED:
+            raise Conflict(f"This grant is {grant.state} already; nothing of it is left.")
+        return self._granted(connection, organization, {"id": grant_id})
+
+    async def grants(self, principal: Principal, organization: str) -> tuple[GrantView, ...]:
+        """Every grant of the organization, the newest first."""
+        self._core.check_member(principal, organization)
+
+        def work(connection: sa.Connection) -> tuple[GrantView, ...]:
+            advance(connection, organization, self._core.clock.now_ms())
+            return tuple(grant_view(grant) for grant in reversed(list_grants(connection, organization)))
 
         return await self._core.database.run(work)
 
-    def _open_lines(self, connection: sa.Connection, principal: Principal, organization: str) -> list[LedgerLine]:
-        now_ms = self._core.clock.now_ms()
-        spans = [
-            span
-            for span in open_spans(connection, organization)
-            if span.person == principal.name or principal.manages(organization, span.team)
-        ]
-        ids = [span.workspace_id for span in spans]
-        titles = {w.id: w.title for w in find_workspaces(connection, workspaces.c.id.in_(ids))}
-        return [
-            LedgerLine(
-                id=span.id,
-                at_ms=now_ms,
-                kind="usage",
-                amount_micros=span.settled_micros - cumulative_micros(span.accrual, now_ms),
-                actor=span.person,
-                reason="running" if span.kind == "compute" else "stored",
-                team=span.team,
-                user=span.person,
-                workspace_id=span.workspace_id,
-                workspace_title=titles.get(span.workspace_id, ""),
-                from_ms=span.settled_ms,
-                to_ms=None,
-                rate_micros_per_hour=span.rate_micros_per_hour,
-                open=True,
-            )
-            for span in spans
-        ]
+    def _granted(self, connection: sa.Connection, organization: str, answer: Mapping[str, Any]) -> Granted:
+        grant = next(g for g in list_grants(connection, organization) if g.id == answer["id"])
+        return Granted(grant=grant_view(grant), credits=self.view(connection, organization))
 
-    def _check_member(self, principal: Principal, organization: str) -> None:
-        known = organization in self._core.offer.organizations
-        if not known or organization not in principal.organizations():
-            raise NotFound("There is no such organization.")
+    def _tell(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        organization: str,
+        kind: str,
+        verb: str,
+        micros: int,
+        now_ms: int,
+    ) -> None:
+        shown = format_credits(micros, self._core.organization(organization).currency)
+        record_event(connection, Event(now_ms, kind, f"{principal.name} {verb} {shown}.", principal.name, organization))
 
 
-def _parse_cursor(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise BadInput("The cursor is not one of ours.", hint="Start from the first page.", field="cursor")
-    return int(cursor)
+def _transaction(
+    organization: str, kind: str, now_ms: int, principal: Principal, reason: str, source: str, corrects: str = ""
+) -> Transaction:
+    return Transaction(
+        organization=organization,
+        kind=kind,
+        at_ms=now_ms,
+        recorded_ms=now_ms,
+        actor=principal.name,
+        reason=reason,
+        source=source,
+        corrects=corrects,
+    )
 
 
-def _visible(principal: Principal, organization: str) -> list[sa.ColumnElement[bool]]:
-    if principal.is_admin(organization):
-        return []
-    teams = [m.team for m in principal.memberships if m.organization == organization and m.role is Role.MANAGER]
-    return [
-        sa.or_(
-            transactions.c.kind != "usage",
-            transactions.c.person == principal.name,
-            transactions.c.team.in_(teams),
+def _positive(text: str, currency: str | None, body: Organization, what: str) -> int:
+    """An amount in the organization's currency, more than 0; raises `BadInput`."""
+    amount = parse_credit_micros(text)
+    if amount <= 0:
+        raise BadInput(f"{what} is more than 0.", field="amount")
+    if currency is not None and currency != body.currency:
+        raise BadInput(
+            f"The credits of {body.title} are in {body.currency}, not in {currency}; nothing was recorded.",
+            hint=f"Convert the amount to {body.currency}.",
+            field="currency",
         )
-    ]
+    return amount
 
 
-def _line(movement: Movement, admin: bool) -> LedgerLine:
-    return LedgerLine(
-        id=movement.id,
-        at_ms=movement.at_ms,
-        kind=movement.kind,
-        amount_micros=movement.amount_micros,
-        balance_micros=movement.balance_micros if admin else None,
-        actor=movement.actor,
-        reason=movement.reason,
-        team=movement.team,
-        user=movement.person,
-        workspace_id=movement.workspace_id,
-        workspace_title=movement.workspace_title,
-        from_ms=movement.from_ms,
-        to_ms=movement.to_ms,
-        rate_micros_per_hour=movement.rate_micros_per_hour,
+def grant_view(grant: Grant) -> GrantView:
+    """A grant as people see it."""
+    left = 0 if grant.state == "used" else grant.fund.left_micros
+    return GrantView(
+        id=grant.id,
+        number=grant.number,
+        title=grant.title,
+        amount_micros=grant.amount_micros,
+        left_micros=left,
+        priority=grant.priority,
+        effective_ms=grant.effective_ms,
+        expires_ms=grant.expires_ms,
+        ended_ms=grant.ended_ms,
+        applies=grant.applies,
+        state=grant.state,
+        actor=grant.actor,
+        created_ms=grant.created_ms,
     )

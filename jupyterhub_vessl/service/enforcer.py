@@ -1,34 +1,75 @@
-"""The enforcer: sleeps until the next deadline, then pauses what can no longer be paid for.
+"""The enforcer: sleeps until the next deadline, then does what the policy says.
 
-It writes nothing while nothing crosses a threshold.  What happens at one is decided by `model.lifecycle`; here
-it is recorded, and the carrier asks the hub to do it.
+It writes nothing while nothing crosses a threshold.  A deadline is computed in closed form from sums, so a
+change in one organization costs the same however many workspaces run; only that organization's deadlines are
+computed anew.  What happens at a deadline is decided in `model.exhaustion` and `model.limits`; here it is
+recorded, and the carrier asks the hub to do it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import heapq
+from collections.abc import Awaitable
 
 import sqlalchemy as sa
 
-from ..ledger import records
-from ..ledger.events import record_event
-from ..ledger.records import Workspace
-from ..ledger.schema import workspaces
-from ..ledger.spans import credit_snapshot, open_spans
-from ..model.catalog import CreditPolicy
-from ..model.lifecycle import CreditSnapshot, PauseAction, exhaustion_actions, exhaustion_deadline_ms
+from ..ledger.lease import LeaseHeld
+from ..ledger.meters import list_meters, organizations_with_meters
+from ..model.money import DAY_MS
+from ..model.text import bounded
+from ..model.usage import day_start_ms
+from .budget_watch import BudgetWatch
 from .core import Core, log, wait_for_bell
-from .workspaces import pause_message
+from .credit_watch import CreditWatch
+from .day_close import close_of_day
 
 LOOK_AGAIN_SECONDS = 60
-"""The longest sleep: a machine that was suspended, or whose clock was set, is noticed within a minute."""
+"""The longest sleep: a machine that was suspended is noticed within a minute.  Looking so often writes nothing."""
+
+
+class Deadlines:
+    """Instants at which something is to be looked at, by key; finding the earliest does not look at the others."""
+
+    def __init__(self) -> None:
+        self._instants: dict[tuple[str, ...], int] = {}
+        self._heap: list[tuple[int, tuple[str, ...]]] = []
+
+    def set(self, key: tuple[str, ...], at_ms: int | None) -> None:
+        """Replace the deadline of a key; None takes it away."""
+        if at_ms is None:
+            self._instants.pop(key, None)
+        elif self._instants.get(key) != at_ms:
+            self._instants[key] = at_ms
+            heapq.heappush(self._heap, (at_ms, key))
+
+    def earliest_ms(self) -> int | None:
+        """The earliest of all."""
+        while self._heap and self._instants.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)  # replaced since
+        return self._heap[0][0] if self._heap else None
+
+    def take_due(self, now_ms: int) -> list[tuple[str, ...]]:
+        """Keys whose deadline is here; each is taken away until it is set again."""
+        due = []
+        while (earliest := self.earliest_ms()) is not None and earliest <= now_ms:
+            _, key = heapq.heappop(self._heap)
+            del self._instants[key]
+            due.append(key)
+        return due
+
+
+CREDIT, BUDGET, DAY = "credit", "budget", "day"
 
 
 class Enforcer:
-    """Keeps organizations from spending more than they have, plus their buffer."""
+    """Keeps organizations from spending more than they have, and teams and people from more than they may."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._credit = CreditWatch(core)
+        self._budget = BudgetWatch(core)
+        self.deadlines = Deadlines()
+        self._begun = False
 
     async def run(self) -> None:
         """Look, act, sleep until the next deadline or change; for ever."""
@@ -39,6 +80,7 @@ class Enforcer:
                 await self.look()
             except Exception:
                 log.exception("the enforcer could not look; it tries again in a second")
+                self._begun = False
                 self._core.next_deadline_ms = self._core.clock.now_ms() + 1000
 
     def _sleep_seconds(self) -> float:
@@ -48,56 +90,60 @@ class Enforcer:
         return min(max(deadline_ms - self._core.clock.now_ms(), 0) / 1000 + 0.001, LOOK_AGAIN_SECONDS)
 
     async def look(self) -> None:
-        """Record every pause that is due now and find the next deadline."""
-        paused, deadline_ms = await self._core.database.run(self._look)
-        self._core.next_deadline_ms = deadline_ms
-        if paused:
+        """Do what is due, look at what changed, and find the next deadline."""
+        touched = {key for key in self._core.touched if key[0]}
+        self._core.touched -= touched
+        if not self._begun:
+            touched |= await self._core.database.run(self._everything)
+        now_ms = self._core.clock.now_ms()
+        due = self.deadlines.take_due(now_ms)
+        acted = 0
+        for organization in sorted({key[0] for key in touched} | {key[1] for key in due if key[0] == CREDIT}):
+            acted += await self._isolated((CREDIT, organization), self._look_at(organization))
+        for who in sorted(touched | {(key[1], key[2], key[3]) for key in due if key[0] == BUDGET}):
+            acted += await self._isolated((BUDGET, *who), self._look_at_budgets(*who))
+        if (DAY,) in due or not self._begun:
+            await self._isolated((DAY,), self._close_day(now_ms))
+        self._begun = True
+        self._core.next_deadline_ms = self.deadlines.earliest_ms()
+        if acted:
             self._core.bell.ring()
 
-    def _look(self, connection: sa.Connection) -> tuple[int, int | None]:
-        paused, deadlines = 0, []
-        stopping = records.find_workspaces(connection, workspaces.c.intent != "")
-        intended = {w.id for w in stopping}
-        for name in sorted({span.organization for span in open_spans(connection)}):
-            # an organization that was taken out of the offer still has to pay for what runs
-            organization = self._core.offer.organizations.get(name)
-            policy = organization.credits if organization else CreditPolicy()
-            now_ms = self._core.clock.now_ms()
-            snapshot = credit_snapshot(connection, name, organization.currency if organization else "USD")
-            if snapshot.balance_micros(now_ms) > -policy.buffer_micros:
-                # a top-up came before the hub could stop them
-                spared = [w for w in stopping if w.organization == name and w.intent == records.EXHAUST]
-                self._withdraw(connection, spared, now_ms)
-                intended -= {w.id for w in spared}
-            snapshot = _without(snapshot, intended)
-            actions = exhaustion_actions(snapshot, policy, now_ms)
-            for action in actions:
-                self._record(connection, action, now_ms)
-            paused += len(actions)
-            deadline_ms = None if actions else exhaustion_deadline_ms(snapshot, policy, now_ms)
-            if deadline_ms is not None:
-                deadlines.append(deadline_ms)
-        return paused, min(deadlines, default=None)
+    async def _isolated(self, key: tuple[str, ...], work: Awaitable[int]) -> int:
+        """What goes wrong with one must not keep the others from being looked at; it is tried again soon."""
+        try:
+            return await work
+        except LeaseHeld:
+            raise
+        except Exception:
+            log.exception("the enforcer could not look at %s; it tries again in a second", bounded("/".join(key)))
+            self.deadlines.set(key, self._core.clock.now_ms() + 1000)
+            return 0
 
-    def _withdraw(self, connection: sa.Connection, spared: list[Workspace], now_ms: int) -> None:
-        for workspace in spared:
-            records.save_workspace(connection, replace(workspace, intent="", intent_message=""))
-            message = f"{workspace.title} goes on: credits were topped up in time."
-            record_event(connection, records.workspace_event(workspace, now_ms, "credits-restored", message, "service"))
+    async def _close_day(self, now_ms: int) -> int:
+        await close_of_day(self._core)
+        self.deadlines.set((DAY,), day_start_ms(now_ms) + DAY_MS)
+        return 0
 
-    def _record(self, connection: sa.Connection, action: PauseAction, now_ms: int) -> None:
-        workspace = records.workspace_by_id(connection, action.workspace_id)
-        if workspace is None:
-            return
-        why = action.message[:1].upper() + action.message[1:]
-        message = pause_message(why, workspace.plan, "Resume after a top-up.")
-        records.save_workspace(connection, replace(workspace, intent=records.EXHAUST, intent_message=message))
-        message = f"{workspace.title} is paused: {action.message}."
-        record_event(connection, records.workspace_event(workspace, now_ms, "credits-exhausted", message, "service"))
-        log.info("pausing workspace %s: %s", workspace.id, action.message)
+    async def _look_at(self, organization: str) -> int:
+        acted, next_ms = await self._core.database.run(lambda c: self._credit.look(c, organization))
+        self.deadlines.set((CREDIT, organization), next_ms)
+        return acted
 
+    async def _look_at_budgets(self, organization: str, team: str, person: str) -> int:
+        acted, instants = await self._core.database.run(lambda c: self._budget.look(c, organization, team, person))
+        for who, at_ms in instants.items():
+            self.deadlines.set((BUDGET, *who), at_ms)
+        return acted
 
-def _without(snapshot: CreditSnapshot, workspace_ids: set[str]) -> CreditSnapshot:
-    """The snapshot without workspaces that are being stopped already; they still cost until they end."""
-    running = tuple(w for w in snapshot.running if w.workspace_id not in workspace_ids)
-    return replace(snapshot, running=running)
+    def _everything(self, connection: sa.Connection) -> set[tuple[str, str, str]]:
+        """All organizations, and everybody who uses something: what a fresh start looks at once."""
+        found: set[tuple[str, str, str]] = set()
+        for organization in {*organizations_with_meters(connection), *self._core.offer.organizations}:
+            found.add((organization, "", ""))
+            prefix = f"{organization}/member/"
+            for meter in list_meters(connection, prefix):
+                if meter.usage.spans:
+                    team, person = meter.scope.removeprefix(prefix).split("/", 1)
+                    found.add((organization, team, person))
+        return found

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .admission import Admissions
+from .budgets import Budgets
 from .core import Core
 from .credits import Credits
+from .movements import Movements
+from .statements import Statements
 from .views import Views
 from .workspaces import Workspaces
 
@@ -17,7 +20,10 @@ class Parts:
 
     core: Core
     admissions: Admissions
+    budgets: Budgets
     credits: Credits
+    movements: Movements
+    statements: Statements
     views: Views
     workspaces: Workspaces
     base_url: str

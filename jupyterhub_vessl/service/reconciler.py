@@ -7,9 +7,11 @@ out.  While the hub does not answer nothing is concluded from its silence: clust
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
 
 from ..ledger import records
-from ..ledger.records import AdmissionRecord
+from ..ledger.records import OpenStart
 from ..model.reconcile import HubServer, OpenAdmission, Suspect, reconcile
 from ..model.text import bounded
 from .admission import Admissions
@@ -17,8 +19,12 @@ from .core import Core, log
 from .hub_client import HubUnreachable
 
 PASS_SECONDS = 5.0
+REST = 10
+"""How many times as long as a pass the rest after it is at least."""
+
+READ_AT_ONCE = 1_000
 NOTE_MS = 60_000
-"""How often "all are alive" is written down while something runs: a crash of everything is billed to then."""
+"""How often it is noted (in a file) that the service works and whether all are alive."""
 
 
 class Reconciler:
@@ -34,22 +40,24 @@ class Reconciler:
         """Take a pass every few seconds; for ever."""
         await self._remember_sightings()
         while True:
+            began = time.monotonic()
             try:
                 await self.take_pass()
             except Exception:
                 log.exception("a reconciliation pass failed; the next one is in %s s", PASS_SECONDS)
-            await asyncio.sleep(PASS_SECONDS)
+            # a pass over very many servers takes its time; most of the time is left to others
+            await asyncio.sleep(max(PASS_SECONDS, REST * (time.monotonic() - began)))
 
     async def _remember_sightings(self) -> None:
         """After a restart: what is open was last seen alive when it was last noted, or when it became ready."""
-        noted_ms = await self._core.database.run(records.last_alive_ms)
-        for record in await self._core.database.run(records.open_admissions):
+        noted_ms = max(await self._core.database.run(records.last_alive_ms), self._core.sightings.last().alive_ms)
+        for record in await self._opened():
             since_ms = record.ready_ms or record.created_ms
             self._core.alive_ms.setdefault(record.workspace_id, max(since_ms, noted_ms))
 
     async def take_pass(self) -> None:
         """Compare once and act on what was seen wrong twice."""
-        opened = await self._core.database.run(records.open_admissions)
+        opened = await self._opened()
         servers, running = await self._servers(), await self._core.clusters.running()
         await self._see(opened, servers, running)
         admissions = tuple(self._open(record, running) for record in opened)
@@ -65,6 +73,17 @@ class Reconciler:
             log.warning("stopping server %s/%s: %s", bounded(stop.user), bounded(stop.server_name), stop.reason)
             await self._core.hub.stop(stop.user, stop.server_name)
 
+    async def _opened(self) -> tuple[OpenStart, ...]:
+        """What is open, read in small steps so that nobody waits long for the database."""
+        found: list[OpenStart] = []
+        read = records.open_starts
+        while True:
+            after = found[-1].id if found else ""
+            some = await self._core.database.run(partial(read, after=after, limit=READ_AT_ONCE))
+            found += some
+            if len(some) < READ_AT_ONCE:
+                return tuple(found)
+
     async def _servers(self) -> dict[tuple[str, str], HubServer] | None:
         try:
             servers = await self._core.hub.active_servers()
@@ -76,13 +95,13 @@ class Reconciler:
         self._core.hub_answers = True
         return servers
 
-    def _open(self, record: AdmissionRecord, running: frozenset[str]) -> OpenAdmission:
-        asked = self._core.clusters.knows(record.plan.cluster)
+    def _open(self, record: OpenStart, running: frozenset[str]) -> OpenAdmission:
+        asked = self._core.clusters.knows(record.cluster)
         return OpenAdmission(
             admission_id=record.id,
             workspace_id=record.workspace_id,
-            user=record.plan.user,
-            server_name=record.plan.server_name,
+            user=record.person,
+            server_name=record.server_name,
             ready=record.ready_ms is not None,
             last_alive_ms=self._core.alive_ms.get(record.workspace_id, record.ready_ms or record.created_ms),
             alive=record.workspace_id in running if asked else None,
@@ -90,23 +109,23 @@ class Reconciler:
 
     async def _see(
         self,
-        opened: tuple[AdmissionRecord, ...],
+        opened: tuple[OpenStart, ...],
         servers: dict[tuple[str, str], HubServer] | None,
         running: frozenset[str],
     ) -> None:
         """Remember which workspaces are alive now: the cluster knows best, else the hub's word counts."""
         ready = [record for record in opened if record.ready_ms is not None]
         now_ms = self._core.clock.now_ms()
-        seen_all = bool(ready)
+        seen_all = True
         for record in ready:
-            if self._core.clusters.knows(record.plan.cluster):
+            if self._core.clusters.knows(record.cluster):
                 alive = record.workspace_id in running
                 (self._core.gone.discard if alive else self._core.gone.add)(record.workspace_id)
             else:
-                alive = servers is not None and (record.plan.user, record.plan.server_name) in servers
+                alive = servers is not None and (record.person, record.server_name) in servers
             if alive:
                 self._core.alive_ms[record.workspace_id] = now_ms
             seen_all = seen_all and alive
-        if seen_all and now_ms - self._noted_ms >= NOTE_MS:
-            await self._core.database.run(lambda c: records.note_alive(c, now_ms))
+        if now_ms - self._noted_ms >= NOTE_MS:
+            await asyncio.to_thread(self._core.sightings.note, now_ms, all_alive=seen_all)
             self._noted_ms = now_ms

@@ -17,7 +17,6 @@ from ..model.errors import BadInput
 from ..model.identity import Principal, Role
 from ..model.lifecycle import State
 from ..model.wire import (
-    CreditsView,
     EventList,
     EventView,
     Me,
@@ -26,6 +25,7 @@ from ..model.wire import (
     WorkspaceList,
     WorkspaceView,
 )
+from ..model.wire_credits import CreditsView
 from .core import Core
 from .credits import Credits
 from .offer_view import offer_view
@@ -210,10 +210,14 @@ def _in_scope(principal: Principal, scope: str) -> sa.ColumnElement[bool]:
 
 
 def _events_of(principal: Principal) -> sa.ColumnElement[bool]:
+    """What touches a person: their own, what they are responsible for, and what the whole organization feels."""
     managed = [
         events.c.organization == organization
         if team is None
         else sa.and_(events.c.organization == organization, events.c.team == team)
         for organization, team in _managed(principal)
     ]
-    return sa.or_(events.c.person == principal.name, *managed)
+    of_all = sa.and_(
+        events.c.organization.in_(list(principal.organizations())), events.c.team == "", events.c.person == ""
+    )
+    return sa.or_(events.c.person == principal.name, of_all, *managed)

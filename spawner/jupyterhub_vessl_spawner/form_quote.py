@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from jupyterhub_vessl.model.lifecycle import CreditSnapshot, start_refusal
-from jupyterhub_vessl.model.money import DAY_MS, Accrual, crossing_ms, format_credits, format_rate
+from jupyterhub_vessl.model.balance import running_balance
+from jupyterhub_vessl.model.credit import no_credits
+from jupyterhub_vessl.model.money import DAY_MS, Accrual, format_credits, format_rate
 from jupyterhub_vessl.model.units import format_duration
-from jupyterhub_vessl.model.wire import CreditsView
+from jupyterhub_vessl.model.wire_credits import CreditsView
 
 FAR_MS = 3650 * DAY_MS
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -83,7 +84,7 @@ def quote(
         return Quote(compute, now, instead="no credits left")
     at_ms = max(now_ms, credits.at_ms)
     accruals = (Accrual(credits.rate_micros_per_hour, credits.at_ms), Accrual(added, at_ms))
-    until_ms = crossing_ms(credits.balance_micros, accruals, -credits.buffer_micros, at_ms)
+    until_ms = running_balance(credits.balance_micros, accruals).reaches_ms(-credits.buffer_micros, at_ms)
     if until_ms is None:
         return Quote(compute, now, instead="credits are not used up")
     if until_ms - at_ms > FAR_MS:
@@ -102,9 +103,8 @@ def quote(
 def cannot_start(credits: CreditsView, now_ms: int) -> str:
     """Why the organization's credits allow no start, and whom to ask; empty when they do."""
     at_ms = max(now_ms, credits.at_ms)
-    accruals = (Accrual(credits.rate_micros_per_hour, credits.at_ms),)
-    snapshot = CreditSnapshot(credits.currency, credits.balance_micros, accruals, ())
-    refusal = start_refusal(snapshot, credits.title, credits.contact or "an admin", at_ms)
+    balance = running_balance(credits.balance_micros, (Accrual(credits.rate_micros_per_hour, credits.at_ms),))
+    refusal = no_credits(balance.micros(at_ms), credits.currency, credits.title, credits.contact or "an admin")
     return "" if refusal is None else f"{refusal[0].removeprefix('Not started: ')} {refusal[1]}"
 
 

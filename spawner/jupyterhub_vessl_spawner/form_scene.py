@@ -8,7 +8,8 @@ from typing import Any
 
 from jupyterhub_vessl.model.plan import open_to
 from jupyterhub_vessl.model.units import format_bytes
-from jupyterhub_vessl.model.wire import CreditsView, OfferView, SpecView, TeamView
+from jupyterhub_vessl.model.wire import OfferView, SpecView, TeamView
+from jupyterhub_vessl.model.wire_credits import CreditsView
 
 from .form_fields import Draft
 from .form_quote import Quote, amount, cannot_start, quote, rate

@@ -33,11 +33,13 @@ def free_port() -> int:
 
 
 def write_offer(file: Path, *, opening: int = 50) -> Path:
-    """The demo's offer with a dear spec and other opening credits."""
+    """The demo's offer with a dear spec and other opening credits; storage is free, a start needs no reserve."""
     text = DEMO_OFFER.read_text()
     text = text.replace("resource_specs: ", "resource_specs:\n" + DEAR_SPEC + "  #", 1)
     assert "opening: 50" in text
-    file.write_text(text.replace("opening: 50", f"opening: {opening}"))
+    assert "price_per_gib_month: 0.20" in text
+    text = text.replace("price_per_gib_month: 0.20", "price_per_gib_month: 0")
+    file.write_text(text.replace("opening: 50", f"opening: {opening}, reserve: 0s"))
     return file
 
 

@@ -1,14 +1,13 @@
-"""A fresh database file for each test."""
+"""A fresh database for each test, on SQLite and on PostgreSQL."""
 
 import pytest
 
-from jupyterhub_vessl.ledger.database import migrate, open_engine
+from jupyterhub_vessl.ledger.database import open_engine
 
 
 @pytest.fixture
-def engine(tmp_path):
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.sqlite")
-    migrate(engine)
+def engine(database_url):
+    engine = open_engine(database_url)
     yield engine
     engine.dispose()
 

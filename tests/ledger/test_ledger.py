@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from jupyterhub_vessl.ledger import schema
 from jupyterhub_vessl.ledger.database import Database, migrate, open_engine
+from jupyterhub_vessl.ledger.funding import credit_state
 from jupyterhub_vessl.ledger.history import movements
+from jupyterhub_vessl.ledger.meters import close_days
 from jupyterhub_vessl.ledger.postings import (
     CREDITS,
     PAYMENTS,
@@ -24,8 +26,8 @@ from jupyterhub_vessl.ledger.postings import (
     settled_micros,
     summed_micros,
 )
-from jupyterhub_vessl.ledger.records import latest_ms, note_alive
-from jupyterhub_vessl.ledger.spans import close_spans, credit_snapshot, open_span, open_spans, settle
+from jupyterhub_vessl.ledger.records import latest_ms
+from jupyterhub_vessl.ledger.spans import close_spans, open_span, open_spans, settle
 from jupyterhub_vessl.model.errors import Conflict
 from jupyterhub_vessl.model.money import HOUR_MS
 
@@ -48,6 +50,7 @@ def run_span(connection, admission_id, rate, started_ms=T0, kind="compute"):
         kind=kind,
         rate_micros_per_hour=rate,
         started_ms=started_ms,
+        item="cpu-small",
     )
 
 
@@ -69,7 +72,7 @@ def test_migrating_twice_changes_nothing(engine):
 
 
 @pytest.mark.parametrize("table", ["transactions", "entries"])
-@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET serial = serial + 100"])
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET amount_micros = amount_micros + 100"])
 def test_what_is_booked_cannot_be_changed_or_deleted(connection, table, statement):
     top_up(connection, 5)
     with pytest.raises(sa.exc.IntegrityError, match="append-only"):
@@ -111,24 +114,28 @@ def test_a_closed_span_is_booked_to_the_micro_and_closing_again_books_nothing(co
     assert open_spans(connection) == ()
 
 
-def test_a_span_never_ends_before_what_is_booked_of_it(connection):
+def test_what_was_booked_beyond_the_end_of_a_span_is_given_back_by_a_new_transaction(connection):
     run_span(connection, "a1", 3_600_000_000)
     settle(connection, "acme", T0 + 5000, T0 + 5000)
-    close(connection, "a1", T0 + 1000)
-    assert settled_micros(connection, "acme") == -5_000_000
+    close_spans(connection, "a1", "compute", at_ms=T0 + 1000, now_ms=T0 + 6000, actor="service", reason="lost")
+    assert settled_micros(connection, "acme") == -1_000_000
+    assert [(m.kind, m.amount_micros, m.from_ms, m.to_ms) for m in movements(connection, "acme")] == [
+        ("correction", 4_000_000, T0 + 1000, T0 + 5000),
+        ("usage", -5_000_000, T0, T0 + 5000),
+    ]
 
 
 def test_settling_changes_no_balance(connection):
     top_up(connection, 10_000_000)
     run_span(connection, "a1", 1_234_567)
-    before = credit_snapshot(connection, "acme", "USD").balance_micros(T0 + 777_777)
+    before = credit_state(connection, "acme", "USD", T0 + 777_777).balance_micros(T0 + 777_777)
     assert settle(connection, "acme", T0 + 333_333, T0 + 333_333) == 1
-    assert credit_snapshot(connection, "acme", "USD").balance_micros(T0 + 777_777) == before
+    assert credit_state(connection, "acme", "USD", T0 + 777_777).balance_micros(T0 + 777_777) == before
 
 
 def test_another_organizations_spans_do_not_count(connection):
     run_span(connection, "a1", 3_600_000_000)
-    assert credit_snapshot(connection, "umbrella", "USD").balance_micros(T0 + 1000) == 0
+    assert credit_state(connection, "umbrella", "USD", T0 + 1000).balance_micros(T0 + 1000) == 0
 
 
 steps = st.lists(
@@ -161,7 +168,7 @@ def test_the_balance_is_what_an_independent_oracle_says(steps, rates):
                 close(connection, admission_id, now)
         accrued = sum(round(Fraction(rate * (now - started), HOUR_MS)) for _, rate, started in running.values())
         expected = paid - sum(ended) - accrued
-        assert credit_snapshot(connection, "acme", "USD").balance_micros(now) == expected
+        assert credit_state(connection, "acme", "USD", now).balance_micros(now) == expected
         assert settled_micros(connection, "acme") == summed_micros(connection, "acme")
         names = (CREDITS, PAYMENTS, USAGE)
         assert sum(summed_micros(connection, "acme", name) for name in names) == 0
@@ -172,8 +179,8 @@ def test_the_latest_instant_of_the_books_is_known_after_a_restart(connection):
     assert latest_ms(connection) == 0
     top_up(connection, 10)
     assert latest_ms(connection) == T0
-    note_alive(connection, T0 + 5)
-    assert latest_ms(connection) == T0 + 5
+    close_days(connection, T0 + 5 * 86_400_000)
+    assert latest_ms(connection) > T0
 
 
 def test_history_is_newest_first_with_the_balance_after_each(connection):
@@ -201,7 +208,9 @@ async def test_transactions_of_one_database_run_one_after_the_other(tmp_path):
     database.close()
 
 
-def test_sqlite_writes_through_to_the_disk(engine):
+def test_sqlite_writes_through_to_the_disk(sqlite_url):
+    engine = open_engine(sqlite_url)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    engine.dispose()

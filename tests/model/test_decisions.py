@@ -1,59 +1,11 @@
-"""Exhaustion and reconciliation are functions of what is known; they return actions with reasons."""
+"""Reconciliation and waiting are functions of what is known; they return actions with reasons."""
 
 from dataclasses import replace
 
-from jupyterhub_vessl.model.catalog import CreditPolicy
-from jupyterhub_vessl.model.lifecycle import (
-    CreditSnapshot,
-    EndReason,
-    RunningWorkspace,
-    exhaustion_actions,
-    exhaustion_deadline_ms,
-    next_start_ms,
-    start_refusal,
-)
-from jupyterhub_vessl.model.money import MICROS, Accrual
+from jupyterhub_vessl.model.lifecycle import EndReason, next_start_ms
 from jupyterhub_vessl.model.reconcile import HubServer, OpenAdmission, reconcile
 
 T0 = 1_800_000_000_000
-POLICY = CreditPolicy.model_validate({"buffer": 10})
-DEAR = RunningWorkspace("w", 3600 * MICROS)
-
-
-def snapshot(base_micros, *running):
-    accruals = tuple(Accrual(w.rate_micros_per_hour, T0) for w in running)
-    return CreditSnapshot("USD", base_micros, accruals, running)
-
-
-def test_running_workspaces_go_on_below_zero_until_the_buffer_is_used_up():
-    money = snapshot(2 * MICROS, DEAR)
-    deadline = exhaustion_deadline_ms(money, POLICY, T0)
-    assert deadline == T0 + 12_000
-    assert exhaustion_actions(money, POLICY, deadline - 1) == ()
-    (action,) = exhaustion_actions(money, POLICY, deadline)
-    assert action.workspace_id == "w"
-    assert action.reason is EndReason.CREDITS
-    assert action.message == "credits reached −$10.00"
-
-
-def test_without_running_workspaces_there_is_no_deadline():
-    assert exhaustion_deadline_ms(snapshot(-50 * MICROS), POLICY, T0) is None
-    assert exhaustion_actions(snapshot(-50 * MICROS), POLICY, T0) == ()
-
-
-def test_everything_that_runs_is_paused_together():
-    money = snapshot(0, DEAR, RunningWorkspace("v", MICROS))
-    assert {a.workspace_id for a in exhaustion_actions(money, POLICY, T0 + 20_000)} == {"w", "v"}
-
-
-def test_a_start_needs_more_than_zero():
-    assert start_refusal(snapshot(1), "Acme", "ada", T0) is None
-    message, hint = start_refusal(snapshot(0), "Acme Research", "ada@acme.example", T0)
-    assert message == "Not started: Acme Research has $0.00 credits left and new workspaces need more than $0."
-    assert hint == "Ask ada@acme.example to top up."
-    assert "−$2.10" in start_refusal(snapshot(-2_100_000), "Acme", "ada", T0)[0]
-
-
 SERVER = HubServer("mia", "", True)
 ADMISSION = OpenAdmission("a1", "w1", "mia", "", True, T0, alive=True)
 

@@ -13,9 +13,7 @@ from jupyterhub_vessl.model.money import (
     HOUR_MS,
     MICROS,
     Accrual,
-    balance_micros,
     charge_micros,
-    crossing_ms,
     cumulative_micros,
     divide_half_even,
     format_credits,
@@ -91,26 +89,6 @@ def test_how_often_one_settles_cannot_change_the_total(rate, end, cuts):
 
 def test_nothing_accrues_before_the_start():
     assert cumulative_micros(Accrual(10**9, T0), T0 - 5) == 0
-
-
-spans = st.lists(st.builds(Accrual, st.integers(1, 40_000 * MICROS), st.integers(T0 - 10**8, T0)), max_size=6)
-
-
-@given(st.integers(-20 * MICROS, 100 * MICROS), spans, st.integers(-10 * MICROS, 5 * MICROS))
-def test_the_crossing_is_the_first_millisecond_at_which_the_balance_is_there(base, accruals, threshold):
-    crossing = crossing_ms(base, accruals, threshold, T0)
-    if crossing is None:
-        assert balance_micros(base, accruals, T0) > threshold
-        assert not accruals
-        return
-    assert balance_micros(base, accruals, crossing) <= threshold
-    if crossing > T0:
-        assert balance_micros(base, accruals, crossing - 1) > threshold
-
-
-def test_a_dollar_a_second_from_two_to_minus_ten_takes_twelve_seconds():
-    accruals = [Accrual(3600 * MICROS, T0)]
-    assert crossing_ms(2 * MICROS, accruals, -10 * MICROS, T0) == T0 + 12_000
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from jupyterhub.services.auth import HubOAuth
 from page_parts import Page
+from people_parts import GROUPS
 from tornado import httpserver, netutil
 
 from jupyterhub_vessl.ledger.database import Database
@@ -25,21 +26,13 @@ from jupyterhub_vessl.model.reconcile import HubServer
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.app import HubEnvironment, application, assemble
 from jupyterhub_vessl.service.carrier import Carrier
-from jupyterhub_vessl.service.core import record_openings
 from jupyterhub_vessl.service.enforcer import Enforcer
+from jupyterhub_vessl.service.openings import record_openings
 from jupyterhub_vessl.service.parts import Parts
 from jupyterhub_vessl.service.reconciler import Reconciler
 
 OFFER = Path(__file__).parents[2] / "jupyterhub_vessl/demo/vessl.yaml"
 PREFIX = "/services/vessl/"
-GROUPS = {
-    "ada": ["vessl:acme:admin"],
-    "max": ["vessl:acme:vision:manager"],
-    "mia": ["vessl:acme:vision:member", "vessl:acme:speech:member"],
-    "tom": ["vessl:acme:speech:member"],
-    "vic": ["vessl:acme:speech:viewer"],
-    "zoe": [],
-}
 
 
 @dataclass
@@ -196,7 +189,7 @@ def offer(request):
 
 
 @pytest.fixture
-async def service(hub, offer, clock, tmp_path, monkeypatch):
+async def service(hub, offer, clock, tmp_path, monkeypatch, database_url):
     """The service without its loops: tests take each step themselves, at the instant of the stepping clock."""
     monkeypatch.setenv("JUPYTERHUB_API_URL", hub.url)
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "service-token")
@@ -206,9 +199,8 @@ async def service(hub, offer, clock, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_OAUTH_ACCESS_SCOPES", '["access:services!service=vessl", "access:services"]')
     HubOAuth.clear_instance()
     environment = HubEnvironment.read()
-    parts = assemble(offer, Database(f"sqlite:///{tmp_path}/vessl.sqlite"), environment, tmp_path / "data")
+    parts = assemble(offer, Database(database_url), environment, tmp_path / "data")
     parts.core.clock = clock
-    await parts.core.database.migrate()
     await parts.core.database.run(lambda c: record_openings(c, offer, clock.now_ms()))
     server = httpserver.HTTPServer(application(parts, environment), max_body_size=1024 * 1024)
     sockets = netutil.bind_sockets(0, "127.0.0.1")

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from jupyterhub_vessl.model.funds import Applies
 from jupyterhub_vessl.model.identity import principal_from_groups
 from jupyterhub_vessl.model.lifecycle import State
 from jupyterhub_vessl.model.plan import Mount, MountKind
-from jupyterhub_vessl.model.wire import CreditsView, LedgerLine, LedgerPage, WorkspaceList, WorkspaceView
-from jupyterhub_vessl.service.pages.credits_view import credits_page, forecasts, ledger_row
+from jupyterhub_vessl.model.wire import WorkspaceList, WorkspaceView
+from jupyterhub_vessl.model.wire_credits import (
+    BudgetList,
+    BudgetRequest,
+    BudgetView,
+    CreditsView,
+    GrantRequest,
+    GrantView,
+    LedgerLine,
+    LedgerPage,
+    LimitsView,
+    UseView,
+)
+from jupyterhub_vessl.model.wire_series import SeriesView
+from jupyterhub_vessl.service.pages.budgets_view import budget_values, budgets_view
+from jupyterhub_vessl.service.pages.charts_view import charts_view
+from jupyterhub_vessl.service.pages.credits_query import CreditsQuery
+from jupyterhub_vessl.service.pages.credits_view import credits_page, ending, forecasts, ledger_row
+from jupyterhub_vessl.service.pages.grants_view import grant_body, grant_row, pays_for
 from jupyterhub_vessl.service.pages.topbar import pill
 from jupyterhub_vessl.service.pages.words import duration, instant
 from jupyterhub_vessl.service.pages.workspace_view import farewell, free_server_name, row, scopes_of, workspaces_page
@@ -235,15 +253,16 @@ def said(view: CreditsView) -> str:
 
 def test_the_forecast_tells_when_credits_are_used_up_and_when_work_is_paused():
     text = said(credits())
-    assert "used up by Sat 01:00 UTC (in 17 h)" in text
+    assert "run out on Saturday, 16 January, 01:00 UTC, in 17 h." in text
     assert "when the balance reaches −$10.00: Sat 14:00 UTC (in 30 h)" in text
+    assert [line.large for line in forecasts(credits())] == [True, False]
 
 
 def test_a_balance_at_or_below_zero_is_explained():
     assert "used up: no workspace can start" in said(credits(balance_micros=0, empty_ms=NOW_MS))
     below = said(credits(balance_micros=-2_100_000, empty_ms=NOW_MS))
     assert "below zero: no workspace can start until somebody tops up" in below
-    assert "used up by" not in below
+    assert "run out on" not in below
     floor = said(credits(balance_micros=-10_000_000, empty_ms=NOW_MS, pause_ms=NOW_MS))
     assert "being paused" in floor
 
@@ -290,25 +309,240 @@ def test_usage_that_goes_on_is_marked_in_words():
     assert running.span[1] is None
 
 
-def page_at(cursor: str | None, trail: str, following: str | None):
+def page_at(cursor: str, trail: str, following: str | None):
     ledger = LedgerPage(lines=(), next=following, at_ms=NOW_MS)
-    return credits_page(credits(), (credits(),), ledger, ADA, cursor=cursor, trail=trail)
+    query = CreditsQuery(organization="acme", days="7", team="vision", cursor=cursor, trail=trail)
+    return credits_page(credits(), (credits(),), ledger, ADA, query)
 
 
-def test_pages_of_the_ledger_lead_back_the_way_they_came():
-    first = page_at(None, "", "90")
-    assert (first.newer, first.older) == (None, "cursor=90&trail=")
+def test_pages_of_the_ledger_lead_back_the_way_they_came_and_keep_what_is_chosen():
+    here = "credits?organization=acme&days=7&team=vision"
+    first = page_at("", "", "90")
+    assert (first.newer, first.older) == (None, f"{here}&cursor=90")
     second = page_at("90", "", "40")
-    assert (second.newer, second.older) == ("", "cursor=40&trail=90")
+    assert (second.newer, second.older) == (here, f"{here}&cursor=40&trail=90")
     third = page_at("40", "90", None)
-    assert (third.newer, third.older) == ("cursor=90&trail=", None)
+    assert (third.newer, third.older) == (f"{here}&cursor=90", None)
 
 
 def test_a_trail_that_is_not_ours_leads_to_the_newest_page():
-    assert page_at("40", "<script>.x", "3").newer == ""
+    assert "cursor" not in page_at("40", "<script>.x", "3").newer
 
 
 def test_members_are_told_whom_to_ask_and_admins_are_not():
     ledger = LedgerPage(lines=(), at_ms=NOW_MS)
-    assert credits_page(credits(), (), ledger, MIA).ask == "ada@acme.example"
-    assert credits_page(credits(), (), ledger, ADA).ask == ""
+    query = CreditsQuery(organization="acme")
+    assert credits_page(credits(), (), ledger, MIA, query).ask == "ada@acme.example"
+    assert credits_page(credits(), (), ledger, ADA, query).ask == ""
+
+
+def test_what_is_lost_is_said_before_workspaces_are_terminated():
+    assert ending(credits(balance_micros=-1)) is None
+    soon = ending(credits(balance_micros=-1, terminate_ms=NOW_MS + 3 * HOUR_MS))
+    assert soon is not None
+    assert soon.at is not None
+    assert (soon.at.text, soon.after[:10]) == ("Friday, 15 January, 11:00 UTC", ", in 3 h. ")
+    assert "Lost then: what is in their homes" in soon.after
+    dry = ending(credits(balance_micros=-1, terminate_ms=NOW_MS + HOUR_MS, dry_run=True))
+    assert dry is not None
+    assert "nothing is really paused or terminated" in dry.after
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "about"),
+    [
+        ({"kind": "grant", "reason": "Winter school"}, "Grant", "Winter school"),
+        ({"kind": "expiry", "reason": "expired"}, "Expired grant", "expired"),
+        ({"kind": "void", "reason": "taken back"}, "Grant taken back", "taken back"),
+        ({"kind": "refund", "reason": "Refund of INV-1"}, "Refund", "Refund of INV-1"),
+        ({"kind": "correction", "reason": "it had ended before"}, "notebook", "correction: it had ended before"),
+        ({"item": "cluster/datasets", "workspace_title": "", "reason": "settled"}, "Storage: datasets", "booked while"),
+        ({"item": "workspace", "reason": "terminated"}, "notebook", "storage, terminated"),
+    ],
+)
+def test_every_kind_of_movement_has_words(changes, what, about):
+    shown = ledger_row(line(**changes), "USD", NOW_MS)
+    assert shown.what == what
+    assert shown.about.startswith(about)
+
+
+def test_only_top_ups_can_be_given_back_and_only_by_admins():
+    top_up = line(kind="top-up", source="INV 7&8")
+    assert ledger_row(top_up, "USD", NOW_MS, refund_of="acme").refund == (
+        "credits/refund?organization=acme&top_up=INV+7%268"
+    )
+    assert ledger_row(top_up, "USD", NOW_MS).refund == ""
+    assert ledger_row(line(), "USD", NOW_MS, refund_of="acme").refund == ""
+
+
+def series(**changes: object) -> SeriesView:
+    day_ms = 24 * HOUR_MS
+    today_ms = NOW_MS - 8 * HOUR_MS
+    values: dict[str, object] = {
+        "organization": "acme",
+        "currency": "USD",
+        "past": [
+            {"at_ms": today_ms - day_ms, "balance_micros": 50_000_000},
+            {"at_ms": NOW_MS, "balance_micros": 41_200_000},
+        ],
+        "ahead": [
+            {"at_ms": NOW_MS, "balance_micros": 41_200_000},
+            {"at_ms": NOW_MS + day_ms, "balance_micros": -10_000_000},
+        ],
+        "buffer_micros": 10_000_000,
+        "by": "team",
+        "days_ms": [today_ms - n * day_ms for n in range(6, -1, -1)],
+        "burn": [
+            {"name": "vision", "title": "<Vision>", "day_micros": [0] * 6 + [6_600_000], "total_micros": 6_600_000},
+            {"name": "speech", "title": "Speech", "day_micros": [0] * 5 + [2_200_000, 0], "total_micros": 2_200_000},
+        ],
+        "at_ms": NOW_MS,
+    }
+    return SeriesView.model_validate(values | changes)
+
+
+def charts_of(view: SeriesView, **roles: bool):
+    query = CreditsQuery(organization="acme", days="7", kind="usage")
+    return charts_view(view, query, **({"admin": False, "manager": False} | roles))
+
+
+def test_a_chart_is_also_a_sentence_and_a_table():
+    shown = charts_of(series(), admin=True)
+    assert shown.balance_about == "$50.00 32 h ago, $41.20 now, and at the present rate −$10.00 in 24 h."
+    assert shown.burn_about == "$8.80 in 7 days: <Vision> $6.60, Speech $2.20."
+    assert [(balance.text, word) for _, balance, word in shown.balances] == [
+        ("−$10.00", "forecast"),
+        ("$41.20", "now"),
+        ("$50.00", ""),
+    ]
+    assert [(row.title, row.total.text, row.share) for row in shown.rows] == [
+        ("<Vision>", "$6.60", "75 %"),
+        ("Speech", "$2.20", "25 %"),
+    ]
+
+
+def test_days_before_the_books_began_are_left_out_of_the_chart():
+    shown = charts_of(series())
+    assert shown.days == ("14 Jan", "15 Jan")
+    assert [len(group["days"]) for group in shown.data["groups"]] == [2, 2]
+    assert [len(row.days) for row in shown.rows] == [2, 2]
+
+
+def test_the_tabs_of_the_charts_keep_what_else_is_chosen():
+    shown = charts_of(series(), manager=True)
+    assert [title for title, _, _ in shown.divisions] == ["By team", "By spec", "By person"]
+    assert all("kind=usage" in href for tabs in (shown.ranges, shown.divisions, shown.shows) for _, href, _ in tabs)
+    assert [title for title, _, current in shown.ranges if current] == ["7 days"]
+    assert [title for title, _, _ in charts_of(series()).divisions] == ["By team", "By spec"]
+
+
+def test_an_empty_chart_says_whose_usage_will_appear():
+    assert charts_of(series(burn=[])).empty.startswith("You have used no credits")
+    assert charts_of(series(burn=[]), admin=True).empty.startswith("Nobody has used any credits")
+
+
+def grant(**changes: object) -> GrantView:
+    values: dict[str, object] = {
+        "id": "a" * 32,
+        "number": 1,
+        "title": "Winter school",
+        "amount_micros": 25_000_000,
+        "left_micros": 20_000_000,
+        "priority": 100,
+        "effective_ms": NOW_MS - HOUR_MS,
+        "expires_ms": NOW_MS + 48 * HOUR_MS,
+        "ended_ms": None,
+        "applies": {},
+        "state": "live",
+        "actor": "ada",
+        "created_ms": NOW_MS - HOUR_MS,
+    }
+    return GrantView.model_validate(values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "when", "lasts", "may_void"),
+    [
+        ({}, "", "expires", "in 2 days", True),
+        ({"expires_ms": None}, "", "never expires", "", True),
+        ({"state": "scheduled", "effective_ms": NOW_MS + HOUR_MS}, "not begun", "from", "in 1 h", True),
+        ({"state": "voided", "ended_ms": NOW_MS}, "taken back", "taken back", "", False),
+        ({"state": "used", "ended_ms": NOW_MS}, "used up", "used up", "", False),
+    ],
+)
+def test_a_grant_says_until_when_it_can_be_used(changes, state, when, lasts, may_void):
+    shown = grant_row(grant(**changes), {}, "USD", NOW_MS, admin=True)
+    assert (shown.state, shown.when, shown.lasts, shown.may_void) == (state, when, lasts, may_void)
+    assert not grant_row(grant(**changes), {}, "USD", NOW_MS, admin=False).may_void
+
+
+@pytest.mark.parametrize("applies", [{}, {"kind": "compute"}, {"gpu": True}, {"gpu": False}, {"kind": "storage"}])
+def test_what_a_grant_pays_for_has_words_of_its_own(applies):
+    every = [{}, {"kind": "compute"}, {"gpu": True}, {"gpu": False}, {"kind": "storage"}]
+    words = pays_for(Applies.model_validate(applies), {})
+    assert [other for other in every if pays_for(Applies.model_validate(other), {}) == words] == [applies]
+
+
+def test_the_last_day_of_a_grant_belongs_to_it():
+    values = {"amount": "5", "reference": "r", "title": "", "applies": "spec:h100-1", "expires": "2027-01-31"}
+    request = GrantRequest.model_validate(grant_body(values))
+    assert request.expires is not None
+    assert instant(request.expires, NOW_MS).iso == "2027-02-01T00:00:00Z"
+    assert request.applies.specs == ("h100-1",)
+
+
+def budget(**changes: object) -> BudgetView:
+    values: dict[str, object] = {
+        "title": "team Vision",
+        "team": "vision",
+        "offered": LimitsView(),
+        "set": LimitsView(),
+        "use": UseView(day_micros=5_000_000, month_micros=112_000_000, workspaces=2, gpus=1, storage_bytes=2**30),
+        "may_set": False,
+    }
+    return BudgetView.model_validate(values | changes)
+
+
+def rows_of(*budgets: BudgetView):
+    return budgets_view(BudgetList(budgets=budgets, currency="USD", at_ms=NOW_MS), "acme", "mia", may_add=False)
+
+
+@pytest.mark.parametrize(
+    ("month", "text", "tone", "word"),
+    [
+        (500_000_000, "$112.00 of $500.00 this month", "", ""),
+        (140_000_000, "$112.00 of $140.00 this month", "high", "almost used up"),
+        (112_000_000, "$112.00 of $112.00 this month", "full", "used up"),
+    ],
+)
+def test_a_budget_says_in_words_what_its_bar_shows(month, text, tone, word):
+    (limit,) = rows_of(budget(set=LimitsView(month_micros=month))).rows[0].lines
+    assert (limit.text, limit.tone, limit.word) == (text, tone, word)
+    assert 0 <= limit.used <= limit.most
+
+
+def test_of_two_limits_the_lower_one_is_shown():
+    both = budget(offered=LimitsView(gpus=4), set=LimitsView(gpus=8))
+    assert rows_of(both).rows[0].lines[0].text == "1 of 4 GPUs at once"
+
+
+def test_people_whose_limits_are_far_away_stand_apart():
+    far = LimitsView(workspaces=5)
+    shown = rows_of(
+        budget(),
+        budget(team="", user="mia", title="mia", offered=far),
+        budget(team="", user="tom", title="tom", offered=far),
+        budget(team="", user="kim", title="kim", offered=far, set=LimitsView(gpus=9)),
+        budget(team="", user="max", title="max", offered=LimitsView(workspaces=2)),
+    )
+    assert [row.title for row in shown.rows] == ["Vision", "mia", "kim", "max"]
+    assert [row.title for row in shown.others] == ["tom"]
+
+
+def test_what_stands_in_the_form_of_a_budget_reads_back_as_the_same_limits():
+    limits = LimitsView(
+        day_micros=12_500_000, month_micros=10**12, workspaces=3, gpus=0, storage_bytes=1536 * 2**20 + 512 * 2**10
+    )
+    request = BudgetRequest.model_validate(budget_values(budget(set=limits)))
+    assert LimitsView(**{name: getattr(request.limits(), name) for name in LimitsView.model_fields}) == limits
+    assert set(budget_values(budget()).values()) == {""}

@@ -14,6 +14,13 @@ BODIES = {
     "admissions/{admission}/ended": {"reason": "user"},
     "form": {"user": "tom"},
     "organizations/{organization}/top-ups": {"amount": "20", "reference": "r"},
+    "organizations/{organization}/refunds": {"top_up": "paid", "amount": "1", "reference": "back"},
+    "organizations/{organization}/grants": {"amount": "5", "reference": "r"},
+    "organizations/{organization}/budgets": {"team": "vision", "user": "mia", "month": "500"},
+}
+QUERIES = {
+    "organizations/{organization}/balance-at": "?at=2027-01-15",
+    "organizations/{organization}/export": "?format=json",
 }
 # who gets through to what the route is about; everybody else is refused
 WORKSPACE_OF_MIA = {"mia", "max", "ada"}
@@ -27,6 +34,17 @@ EXPECTED = {
     "GET organizations/{organization}/balance": set(PEOPLE) - {"zoe"},
     "GET organizations/{organization}/ledger": set(PEOPLE) - {"zoe"},
     "POST organizations/{organization}/top-ups": {"ada"},
+    "GET organizations/{organization}/series": set(PEOPLE) - {"zoe"},
+    "GET organizations/{organization}/balance-at": set(PEOPLE) - {"zoe"},
+    "POST organizations/{organization}/refunds": {"ada"},
+    "GET organizations/{organization}/grants": set(PEOPLE) - {"zoe"},
+    "POST organizations/{organization}/grants": {"ada"},
+    "POST organizations/{organization}/grants/{grant}/void": {"ada"},
+    "GET organizations/{organization}/budgets": set(PEOPLE) - {"zoe"},
+    "PUT organizations/{organization}/budgets": {"max", "ada"},
+    "GET organizations/{organization}/statement": set(PEOPLE) - {"zoe"},
+    "GET organizations/{organization}/export": set(PEOPLE) - {"zoe"},
+    "GET organizations/{organization}/audit": {"ada"},
     "GET events": set(PEOPLE),
     "POST form": {"spawner"},
     "POST admissions": {"spawner"},
@@ -45,7 +63,10 @@ def test_every_route_has_an_expectation():
 async def test_only_the_right_callers_get_through(service, route):
     admission_id, workspace_id = await service.run("mia")
     values = {"workspace": workspace_id, "admission": admission_id, "organization": "acme", "action": "pause"}
-    path = re.sub(r"{(\w+)}", lambda match: values[match[1]], route.path)
+    await service.call("POST", "organizations/acme/top-ups", "ada", {"amount": "20", "reference": "paid"})
+    _, granted = await service.call("POST", "organizations/acme/grants", "ada", {"amount": "1", "reference": "given"})
+    values["grant"] = granted["grant"]["id"]
+    path = re.sub(r"{(\w+)}", lambda match: values[match[1]], route.path) + QUERIES.get(route.path, "")
     through = set()
     for who in WHO:
         status, body = await service.call(route.verb, path, who, BODIES.get(route.path, {}))

@@ -13,7 +13,8 @@ import jupyterhub_vessl.demo
 from jupyterhub_vessl.model.availability import Capacity
 from jupyterhub_vessl.model.lifecycle import State
 from jupyterhub_vessl.model.units import GIB
-from jupyterhub_vessl.model.wire import CreditsView, Me, OfferView, TeamView, WorkspaceView
+from jupyterhub_vessl.model.wire import Me, OfferView, TeamView, WorkspaceView
+from jupyterhub_vessl.model.wire_credits import CreditsView
 from jupyterhub_vessl.offer import load_offer
 from jupyterhub_vessl.service.offer_view import offer_view
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...ledger.spans import open_spans
-from ...model.errors import BadInput, NotFound
+from ...ledger.meters import count_open_spans
+from ...model.errors import NotFound
 from ...model.identity import principal_from_groups
 from ...model.text import bounded
 from ...model.units import MIB, format_bytes
-from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, ReadyReport, TopUpRequest
+from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, ReadyReport
 from ..core import log
 from .base import ApiHandler
 from .openapi import document
@@ -109,38 +109,6 @@ class WorkspaceActionHandler(WorkspaceHandler):
         await self._answer(workspace_id, 202)
 
 
-class BalanceHandler(ApiHandler):
-    """An organization's credits."""
-
-    async def get(self, organization: str) -> None:
-        """Balance, burn rate, and when it runs out."""
-        self.answer(await self.parts.credits.balance(self.principal, organization))
-
-
-class LedgerHandler(ApiHandler):
-    """An organization's movements."""
-
-    async def get(self, organization: str) -> None:
-        """A page of them, newest first; ``cursor`` is the ``next`` of the page before."""
-        page = await self.parts.credits.ledger(
-            self.principal, organization, cursor=self.query("cursor"), limit=self.query_number("limit", 50)
-        )
-        self.answer(page)
-
-
-class TopUpsHandler(ApiHandler):
-    """Credits that were paid for."""
-
-    async def post(self, organization: str) -> None:
-        """Record a top-up, once for each reference."""
-        request = self.body(TopUpRequest)
-        if not request.reference:
-            raise BadInput("A top-up has a reference, such as the invoice's number.", field="reference")
-        top_up = await self.parts.credits.top_up(self.principal, organization, request)
-        log.info("top-up %s of %s by %s", top_up.id, bounded(organization), bounded(self.principal.name))
-        self.answer(top_up, 201)
-
-
 class EventsHandler(ApiHandler):
     """What happened."""
 
@@ -166,7 +134,7 @@ async def read_health(handler: ApiHandler) -> Health:
     core = handler.parts.core
     spans, database = 0, "ok"
     try:
-        spans = len(await core.database.run(open_spans))
+        spans = await core.database.run(count_open_spans)
         free_bytes = core.database.free_bytes()
         if free_bytes is not None and free_bytes < FREE_BYTES_MIN:
             database = f"has only {format_bytes(free_bytes)} of disk left"

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...model.errors import BadInput, NotAllowed, NotFound
-from ...model.wire import CreditsView, Me
+from ...model.wire import Me
+from ...model.wire_credits import CreditsView
 from ..api.base import VesslHandler
 from .topbar import pill
 

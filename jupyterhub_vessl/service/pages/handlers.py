@@ -1,4 +1,4 @@
-"""The pages: *Workspaces* with its actions, the confirmation before termination, and *Credits*."""
+"""*Workspaces* with its actions, and the confirmation before termination."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ from urllib.parse import quote
 
 from ...model.errors import BadInput, NotAllowed, NotFound, PublicError
 from ...model.identity import Role
-from ...model.text import bounded
-from ...model.wire import CreditsView, TopUpRequest
-from ..api.base import parse_body
-from ..core import log
 from .base import PageHandler
-from .credits_view import TopUpForm, credits_page
 from .workspace_view import farewell, free_server_name, scopes_of, workspaces_page
-
-TOP_UP_FIELDS = ("amount", "reference", "note")
 
 
 class WorkspacesHandler(PageHandler):
@@ -127,71 +120,3 @@ class NewHandler(PageHandler):
         name = free_server_name(found.workspaces)
         path = f"/{quote(self.principal.name, safe='')}/{name}" if name else ""
         self.redirect(f"{self.parts.base_url}hub/spawn{path}")
-
-
-class CreditsHandler(PageHandler):
-    """The organization's credits."""
-
-    _organization = ""
-
-    async def get(self) -> None:
-        """Balance, forecast and ledger of ``organization``, from ``cursor`` on."""
-        await self._show(self._choose(self.query("organization")), TopUpForm(), cursor=self.query("cursor") or None)
-
-    async def post(self) -> None:
-        """Record a top-up; then the page again, with the reason at its field if it was refused."""
-        credits = self._choose(self.sent("organization"))
-        values = {name: self.get_body_argument(name, "")[:1000] for name in TOP_UP_FIELDS}
-        try:
-            top_up = await self.parts.credits.top_up(self.principal, credits.organization, _top_up_request(values))
-        except PublicError as refused:
-            field = refused.field if refused.field in TOP_UP_FIELDS else ""
-            await self._show(credits, TopUpForm(**values, errors={field: refused.sentence()}), status=refused.status)
-            return
-        log.info("top-up %s of %s by %s", top_up.id, bounded(credits.organization), bounded(self.principal.name))
-        self.see_other(self.link("credits", organization=credits.organization, recorded=top_up.id))
-
-    def credits_shown(self) -> CreditsView | None:
-        """The bar on top tells of the organization that the page is about."""
-        every = self.me.credits if self.me else ()
-        return next((c for c in every if c.organization == self._organization), None) or super().credits_shown()
-
-    def _choose(self, organization: str) -> CreditsView:
-        every = self.me.credits if self.me else ()
-        if not every:
-            raise NotFound("You belong to no organization yet.", hint="Ask an admin to add you to a team.")
-        chosen = next((c for c in every if c.organization == (organization or every[0].organization)), None)
-        if chosen is None:
-            raise NotFound("There is no such organization.")
-        self._organization = chosen.organization
-        return chosen
-
-    async def _show(
-        self, credits: CreditsView, form: TopUpForm, *, cursor: str | None = None, status: int = 200
-    ) -> None:
-        ledger = await self.parts.credits.ledger(self.principal, credits.organization, cursor=cursor)
-        view = credits_page(
-            credits,
-            self.me.credits if self.me else (),
-            ledger,
-            self.principal,
-            cursor=cursor,
-            trail=self.query("trail"),
-            recorded=self.query("recorded"),
-        )
-        address = self.link("credits", organization=view.organization, cursor=cursor or "")
-        self.page("credits.html", status, address=address, section="credits", view=view, form=form)
-
-
-def _top_up_request(values: dict[str, str]) -> TopUpRequest:
-    """The form's values, checked; raises `BadInput` naming the field."""
-    amount, reference, note = (values[name].strip() for name in TOP_UP_FIELDS)
-    if not amount:
-        raise BadInput("Write the amount that was paid, such as 50 or 12.50.", field="amount")
-    if not reference:
-        raise BadInput("Write the number of the invoice or payment.", field="reference")
-    try:
-        return parse_body(TopUpRequest, {"amount": amount, "reference": reference, "note": note})
-    except BadInput as error:
-        what = error.message.removeprefix(f"{error.field}: ")
-        raise BadInput(what[:1].upper() + what[1:], field=error.field) from None

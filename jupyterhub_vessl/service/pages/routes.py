@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..parts import Parts
-from . import handlers
+from . import credits_handlers, handlers
 from .base import STATIC, UnknownPageHandler
 
 _WORKSPACE = "workspaces/([0-9a-f]{32})"
+_GRANT = "grants/([0-9a-f]{32})"
 
 
 def page_patterns(prefix: str) -> list[tuple[Any, ...]]:
@@ -18,7 +19,11 @@ def page_patterns(prefix: str) -> list[tuple[Any, ...]]:
         (f"{prefix}new", handlers.NewHandler),
         (f"{prefix}{_WORKSPACE}/(start|pause|cancel)", handlers.WorkspaceActionHandler),
         (f"{prefix}{_WORKSPACE}/terminate", handlers.TerminateHandler),
-        (f"{prefix}credits", handlers.CreditsHandler),
+        (f"{prefix}credits", credits_handlers.CreditsHandler),
+        (f"{prefix}credits/grants", credits_handlers.GrantHandler),
+        (f"{prefix}credits/{_GRANT}/void", credits_handlers.VoidHandler),
+        (f"{prefix}credits/refund", credits_handlers.RefundHandler),
+        (f"{prefix}credits/budget", credits_handlers.BudgetHandler),
         (f"{prefix}.*", UnknownPageHandler),
     ]
 

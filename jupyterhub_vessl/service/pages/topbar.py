@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...model.money import DAY_MS
-from ...model.wire import CreditsView
+from ...model.wire_credits import CreditsView
 from .words import FAR_MS, Amount, Instant, amount, duration, instant, rate
 
 LOW_MS = DAY_MS

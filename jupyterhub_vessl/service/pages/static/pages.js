@@ -1,5 +1,7 @@
 /* Keeps a page up to date: times in the reader's zone, money that counts on, and fresh rows every few seconds.
    The page works without it; every word and number comes from the server. */
+import { moneyText } from "./money.js";
+
 const EVERY_MS = 5000;
 const CHANGING_MS = 1500;
 const MISSED_MAX = 2;
@@ -15,6 +17,8 @@ const time = { hour: "2-digit", minute: "2-digit" };
 const clock = new Intl.DateTimeFormat([], time);
 const inWeek = new Intl.DateTimeFormat([], { weekday: "short", ...time });
 const inMonths = new Intl.DateTimeFormat([], { day: "numeric", month: "short", ...time });
+const inWords = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long", ...time });
+const inWordsAndYears = new Intl.DateTimeFormat([], { dateStyle: "full", timeStyle: "short" });
 const inYears = new Intl.DateTimeFormat([], { day: "numeric", month: "short", year: "numeric" });
 
 function timeText(iso) {
@@ -25,27 +29,27 @@ function timeText(iso) {
   return (away < 6 * DAY_MS ? inWeek : away < 300 * DAY_MS ? inMonths : inYears).format(at);
 }
 
+function timeInWords(iso) {
+  const at = new Date(iso);
+  return (Math.abs(at - new Date()) < 300 * DAY_MS ? inWords : inWordsAndYears).format(at);
+}
+
 function localize(root) {
-  for (const element of root.querySelectorAll("time[datetime]")) element.textContent = timeText(element.dateTime);
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    element.textContent = ("words" in element.dataset ? timeInWords : timeText)(element.dateTime);
+  }
 }
 
 /* -- money that counts on between two answers -------------------------------- */
 
 let answeredAt = performance.now();
 
-function moneyText(micros, symbol, unit, plus) {
-  const cents = Math.round(Math.abs(micros) / 10000);
-  const whole = Math.floor(cents / 100).toLocaleString("en");
-  const sign = micros < 0 && cents ? "−" : plus;
-  return `${sign}${symbol}${whole}.${String(cents % 100).padStart(2, "0")}${unit}`;
-}
-
 function count() {
   const passed = performance.now() - answeredAt;
   for (const element of document.querySelectorAll(".vessl-money[data-rate]")) {
     const { micros, rate, symbol, unit } = element.dataset;
     const now = Number(micros) + (Number(rate) * passed) / HOUR_MS;
-    const text = moneyText(now, symbol, unit, "");
+    const text = moneyText(now, symbol, unit);
     if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -1,0 +1,109 @@
+"""The gate: may this plan start?  Credits, what other starts have reserved, budgets, caps, and unpaid starts.
+
+Everything is read, decided and reserved in the transaction of the admission, so starts at the same moment are
+decided one after the other and cannot spend the same credits.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ..ledger import records
+from ..ledger.funding import credit_state
+from ..ledger.holds import Hold, list_holds, place_hold, reserve_micros
+from ..model.catalog import Organization
+from ..model.credit import CreditState, start_refusal
+from ..model.errors import NoCredits, NotAllowed
+from ..model.lifecycle import UNPAID_START_MS, next_start_ms
+from ..model.limits import Asked, refusal
+from ..model.plan import WorkspacePlan
+from ..model.units import format_duration
+from ..model.usage import COMPUTE, UsageClass
+from .budgets import limited_scopes
+from .core import Core, log
+
+
+def usage_of(plan: WorkspacePlan) -> UsageClass:
+    """What a plan's compute is, for the grants that may pay for it."""
+    return UsageClass(COMPUTE, plan.spec.name, plan.spec.gpu_count > 0)
+
+
+def check_start(
+    core: Core, connection: sa.Connection, plan: WorkspacePlan, admission_id: str, new_bytes: int, now_ms: int
+) -> None:
+    """Let a plan pass and reserve for it, or raise the first reason why not.
+
+    Raises `NoCredits` when the organization cannot pay, `NotAllowed` when a budget or cap is used up, or after
+    too many starts that never became ready.
+
+    Parameters
+    ----------
+    new_bytes
+        Storage that would be provisioned for it and is not yet.
+    """
+    organization = core.organization(plan.organization)
+    reserve = reserve_micros(plan.rate_micros_per_hour, organization.credits.reserve_seconds)
+    holds = list_holds(connection, plan.organization, now_ms)
+    _check_credits(core, connection, plan, organization, reserve, holds, now_ms)
+    asked = Asked(reserve, plan.spec.gpu_count, new_bytes)
+    scopes = limited_scopes(core, connection, plan.organization, plan.team, plan.user, holds, now_ms)
+    refused = refusal(scopes, asked, plan.currency)
+    if refused is not None:
+        code, message, field = refused
+        hint = f"Pause something, or ask {core.contact(plan.organization)}."
+        raise NotAllowed(message, code=code, hint=hint, field=field)
+    _check_unpaid_starts(connection, plan, now_ms)
+    place_hold(
+        connection,
+        Hold(
+            admission_id,
+            plan.organization,
+            plan.team,
+            plan.user,
+            reserve,
+            plan.rate_micros_per_hour,
+            None,
+            None,
+        ),
+        now_ms,
+    )
+
+
+def _check_credits(
+    core: Core,
+    connection: sa.Connection,
+    plan: WorkspacePlan,
+    organization: Organization,
+    reserve: int,
+    holds: tuple[Hold, ...],
+    now_ms: int,
+) -> None:
+    usage, held = usage_of(plan), sum(hold.left_micros(now_ms) for hold in holds)
+    state = credit_state(connection, plan.organization, organization.currency, now_ms)
+    if not state.total.exact and _is_close(state, usage, reserve + held, now_ms):
+        state = credit_state(connection, plan.organization, organization.currency, now_ms, exact=True)
+    refused = start_refusal(state, usage, reserve, held, organization.title, core.contact(plan.organization), now_ms)
+    if refused is None:
+        return
+    if organization.credits.dry_run:
+        log.info("dry run: a start by %s would be refused: %s", plan.user, refused[0])
+        return
+    raise NoCredits(refused[0], hint=refused[1])
+
+
+def _is_close(state: CreditState, usage: UsageClass, needed_micros: int, now_ms: int) -> bool:
+    """Whether rounding could decide: then every span is looked at."""
+    slack = state.wallet.usage.spans + 1
+    available = state.available_micros(usage, now_ms)
+    return abs(available) <= slack or abs(available - needed_micros) <= slack
+
+
+def _check_unpaid_starts(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:
+    count, latest_ms = records.unpaid_starts(connection, plan.user, UNPAID_START_MS)
+    wait_ms = next_start_ms(count, latest_ms) - now_ms
+    if wait_ms > 0:
+        raise NotAllowed(
+            f"Not started: your last {count} starts never became ready, so the next one has to wait.",
+            code="back_off",
+            hint=f"Try again in {format_duration(-(-wait_ms // 1000))}; if it stays so, tell an admin.",
+        )
