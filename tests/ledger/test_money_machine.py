@@ -284,7 +284,7 @@ class MoneyMachine(RuleBasedStateMachine):
                 self._check_balances(books, connection)
                 if books is self.books or thorough:
                     check_books(connection, self.now_ms)
-                    self._check_past(connection, self.seen if thorough else self.seen[-2:])
+                    self._check_past(connection, self.seen[-2:])
                 if books is self.books:
                     self._check_usage(connection)
 
