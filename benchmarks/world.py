@@ -221,7 +221,6 @@ def _rows(count: int) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str
             "ended_ms": None,
             "end_reason": "",
             "settled_ms": started_ms,
-            "settled_micros": 0,
             "item": spec,
             "gpus": plan.spec.gpu_count,
             "size_bytes": 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 HOUR_MS = 3_600_000
 
@@ -108,17 +109,20 @@ class Oracle:
         self.uses[name] = use
 
     def end(self, name: str, at_ms: int) -> None:
-        """It ended at an instant that may be past: what gifts paid beyond is given back, the last in order first."""
+        """It ended at an instant that may be past: live gifts get back what they paid beyond, each piece of time for
+        itself, from the one that paid in it."""
         use = self.uses.pop(name)
         use.to_ms = max(at_ms, use.from_ms)
         self._ended += half_even(use.exact(use.to_ms))
-        over = Fraction(use.rate * (self.now_ms - use.to_ms), HOUR_MS)
-        for gift in sorted(self.live(), key=lambda g: g.order, reverse=True):
-            if gift.pays_for(use.group):
-                while_live = Fraction(use.rate * max(0, self.now_ms - max(gift.from_ms, use.to_ms)), HOUR_MS)
-                back = min(over, gift.drawn, while_live)
-                gift.drawn -= back
-                over -= back
+        paying = sorted((g for g in self.gifts.values() if g.begun and g.pays_for(use.group)), key=lambda g: g.order)
+        turns = {ms for g in paying for ms in (g.from_ms, g.ended_ms) if ms is not None}
+        cuts = sorted({use.to_ms, self.now_ms, *(ms for ms in turns if use.to_ms < ms < self.now_ms)})
+        for from_ms, until_ms in pairwise(cuts):
+            for gift in paying:
+                if gift.from_ms <= from_ms and (gift.ended_ms is None or gift.ended_ms >= until_ms):
+                    if gift.state == "live":
+                        gift.drawn -= Fraction(use.rate * (until_ms - from_ms), HOUR_MS)
+                    break
 
     def reprice(self, name: str, rate: int) -> None:
         """From now on it costs something else: it ends, and goes on as something new."""
@@ -177,6 +181,7 @@ class Oracle:
         while self.now_ms < until_ms and any(g.left for g in self.live()):
             drawn = self._one_ms(needs)
             self.now_ms += 1
+            self._use_up()
             if not drawn:
                 break
             # the next milliseconds are like this one, for as long as every gift has as much again
@@ -185,7 +190,13 @@ class Oracle:
             for number, part in drawn.items():
                 self.gifts[number].drawn += part * again
             self.now_ms += again
+            self._use_up()
         self.now_ms = until_ms
+
+    def _use_up(self) -> None:
+        for gift in self.live():
+            if gift.left == 0:
+                gift.state, gift.ended_ms = "used", self.now_ms
 
     def _one_ms(self, needs: Mapping[tuple[str, str, bool], int]) -> dict[int, Fraction]:
         """One millisecond, class by class in the order of their names: what each gift pays."""

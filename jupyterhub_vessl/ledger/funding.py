@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from ..model.balance import Balance, term
 from ..model.credit import CreditState, drawn_term
-from ..model.funds import Applies, Fund, burn_order, draw, payers, rates_by_fund, used_up_ms
+from ..model.funds import Applies, Claim, Fund, burn_order, draw, overpaid_units, payers, rates_by_fund, used_up_ms
 from ..model.money import HOUR_MS, Accrual
-from ..model.usage import OpenUsage, UsageClass, micros_of, units_between
+from ..model.usage import OpenUsage, UsageClass, micros_of
 from .meters import Meter, list_meters, read_meter
 from .postings import BREAKAGE, CREDITS, GRANT, PROMOTIONS, Transaction, balance_row, post
 from .prepared import Prepared
@@ -130,7 +130,10 @@ def advance(connection: sa.Connection, organization: str, now_ms: int) -> None:
         upcoming = list_grants(connection, organization, SCHEDULED)
         live = list_grants(connection, organization, LIVE)
         ends = [g.expires_ms for g in live if g.expires_ms is not None] + [g.effective_ms for g in upcoming]
-        until_ms = max(min([now_ms, *(at for at in ends if at > funded_ms)]), funded_ms)
+        used_up = used_up_ms(rates, [g.fund for g in live], funded_ms)
+        if used_up is not None:
+            ends.append(used_up)
+        until_ms = min([now_ms, *(at for at in ends if at > funded_ms)])
         drawn = {fund.id: fund for fund in draw(rates, [g.fund for g in live], funded_ms, until_ms)}
         for grant in live:
             _keep_drawn(connection, grant, drawn[grant.id], until_ms, now_ms)
@@ -219,17 +222,15 @@ def drop_scheduled(connection: sa.Connection, grant: Grant, now_ms: int) -> None
 
 
 def take_back(connection: sa.Connection, organization: str, usage: UsageClass, rate: int, end_ms: int) -> None:
-    """Give back to the grants what they paid for usage that had ended before: the last in burn order first."""
+    """Give back to the live grants what they paid for usage that had ended before (`model.funds.overpaid_units`)."""
     funded_ms = balance_row(connection, organization)[2]
-    over_units = units_between(rate, end_ms, funded_ms) if funded_ms else 0
-    if over_units <= 0:
+    if not funded_ms or funded_ms <= end_ms:
         return
-    live = {g.id: g for g in list_grants(connection, organization, LIVE)}
-    for fund in reversed(burn_order(g.fund for g in live.values())):
-        back = min(over_units, fund.drawn_units) if fund.applies.covers(usage) else 0
-        if back > 0:
-            _save_drawn(connection, replace(live[fund.id], drawn_units=fund.drawn_units - back))
-            over_units -= back
+    known = {g.id: g for g in list_grants(connection, organization) if g.state != SCHEDULED}
+    claims = [Claim(g.fund, g.effective_ms, g.ended_ms) for g in known.values()]
+    for grant_id, units in overpaid_units(claims, usage, rate, end_ms, funded_ms).items():
+        grant = known[grant_id]
+        _save_drawn(connection, replace(grant, drawn_units=grant.drawn_units - units))
 
 
 def credit_state(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..model.money import DAY_MS, Accrual, charge_micros, cumulative_micros
+from ..model.money import DAY_MS, Accrual, charge_micros
 from .schema import spans, transactions, workspaces
 
 MOVING = transactions.c.kind != "draw"
@@ -113,9 +113,9 @@ def balance_as_of(connection: sa.Connection, organization: str, at_ms: int) -> i
     )
     for rate, started_ms, from_ms in connection.execute(across):
         balance -= charge_micros(Accrual(rate, started_ms), from_ms, at_ms)
-    open_then = sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_micros).where(
+    open_then = sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_ms).where(
         spans.c.organization == organization, spans.c.ended_ms.is_(None), spans.c.settled_ms < at_ms
     )
-    for rate, started_ms, settled in connection.execute(open_then):
-        balance -= cumulative_micros(Accrual(rate, started_ms), at_ms) - settled
+    for rate, started_ms, settled_ms in connection.execute(open_then):
+        balance -= charge_micros(Accrual(rate, started_ms), settled_ms, at_ms)
     return balance

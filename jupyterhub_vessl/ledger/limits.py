@@ -35,16 +35,27 @@ def save_limits(
         connection.execute(budgets.insert().values(row | {"actor": actor, "at_ms": now_ms}))
 
 
-def use_of(connection: sa.Connection, scope: str, held_micros: int, now_ms: int) -> Use:
-    """What a scope uses now; ``held_micros`` is what its open starts have reserved and not yet accrued."""
+def use_of(
+    connection: sa.Connection, scope: str, held_micros: int, now_ms: int, *, day: bool = True, month: bool = True
+) -> Use:
+    """What a scope uses now; ``held_micros`` is what its open starts have reserved and not yet accrued.
+
+    Without ``day`` or ``month`` what was spent in it is not looked up, and 0.
+    """
     close_days(connection, now_ms)
     meter = read_meter(connection, scope)
     used = meter.used_units(now_ms)
-    spent = [
-        spent_micros(used, used_by_midnight(connection, scope, start_ms)) + held_micros
-        for start_ms in (day_start_ms(now_ms), month_start_ms(now_ms))
-    ]
-    return Use(spent[0], spent[1], meter.workspaces, meter.gpus, meter.storage_bytes)
+
+    def spent(start_ms: int) -> int:
+        return spent_micros(used, used_by_midnight(connection, scope, start_ms)) + held_micros
+
+    return Use(
+        spent(day_start_ms(now_ms)) if day else 0,
+        spent(month_start_ms(now_ms)) if month else 0,
+        meter.workspaces,
+        meter.gpus,
+        meter.storage_bytes,
+    )
 
 
 _FOUR = ("scope_1", "scope_2", "scope_3", "scope_4")

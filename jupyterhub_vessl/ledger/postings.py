@@ -125,6 +125,38 @@ def post_many(connection: sa.Connection, postings: Sequence[Posting]) -> list[st
     return [f"{number:016x}" for number in range(first, serial + 1)]
 
 
+UsageRow = tuple[int, str, str, str, str, int, int, int, str]
+"""Usage to be booked: (micro-credits, team, person, workspace id, span id, from, to, rate, item)."""
+
+
+def post_usage(
+    connection: sa.Connection,
+    organization: str,
+    used: Sequence[UsageRow],
+    *,
+    now_ms: int,
+    actor: str,
+    reason: str,
+) -> None:
+    """Book the usage of many spans of an organization, a transaction for each row.  The same as `post_many`, faster."""
+    settled, granted = _balance(connection, organization)
+    serial = int(_LAST_SERIAL.run(connection, {}).scalar_one())
+    wallet, usage = account(organization, CREDITS), account(organization, USAGE)
+    heads: list[tuple[Any, ...]] = []
+    lines: list[tuple[Any, ...]] = []
+    for micros, team, person, workspace_id, span_id, from_ms, to_ms, rate, item in used:
+        serial += 1
+        settled -= micros
+        head = (serial, f"{serial:016x}", organization, "usage", to_ms, now_ms, actor, reason, "span", team, person)
+        heads.append((*head, workspace_id, span_id, from_ms, to_ms, rate, item, "", -micros, settled))
+        lines.append((serial, 0, wallet, -micros))
+        lines.append((serial, 1, usage, micros))
+        if len(heads) >= BATCH_ROWS:
+            _write(connection, heads, lines)
+    _write(connection, heads, lines)
+    _MOVE_BALANCE.run(connection, {"of": organization, "settled": settled, "granted": granted})
+
+
 def _write(connection: sa.Connection, heads: list[tuple[Any, ...]], lines: list[tuple[Any, ...]]) -> None:
     _INSERT_TRANSACTION.run_rows(connection, heads)
     _INSERT_ENTRY.run_rows(connection, lines)

@@ -12,7 +12,7 @@ from ..model.lifecycle import State
 from ..model.plan import WorkspacePlan
 from .events import Event
 from .prepared import Prepared
-from .schema import admissions, events, marks, transactions, workspaces
+from .schema import admissions, balances, events, marks, transactions, workspaces
 
 PAUSE, EXHAUST, BUDGET, TERMINATE = "pause", "exhaust", "budget", "terminate"
 """Intents: pause because a person asked, because credits ran out, because a budget is spent; end for good."""
@@ -255,5 +255,6 @@ def latest_ms(connection: sa.Connection) -> int:
         sa.select(events.c.at_ms).order_by(events.c.id.desc()).limit(LATEST_ROWS),
         sa.select(transactions.c.recorded_ms).order_by(transactions.c.serial.desc()).limit(1),
         sa.select(sa.func.max(marks.c.value_ms)),
+        sa.select(sa.func.max(balances.c.funded_ms)),
     )
     return max(int(value or 0) for query in recent for value in (0, *connection.execute(query).scalars()))

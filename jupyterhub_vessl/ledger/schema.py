@@ -98,14 +98,14 @@ spans = sa.Table(
     sa.Column("ended_ms", sa.BigInteger),
     sa.Column("end_reason", sa.String(20), nullable=False),
     sa.Column("settled_ms", sa.BigInteger, nullable=False),
-    sa.Column("settled_micros", sa.BigInteger, nullable=False),
     sa.Column("item", Name, nullable=False),
     sa.Column("gpus", sa.Integer, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Index(None, "organization", "ended_ms"),
     sa.Index(None, "admission_id"),
 )
-"""``item`` is the resource spec of compute, and ``workspace`` or ``cluster/datasets`` of storage."""
+"""``item`` is the resource spec of compute, and ``workspace`` or ``cluster/datasets`` of storage.  What it cost until
+``settled_ms``, from its start and at its rate, is booked."""
 
 meters = sa.Table(
     "meters",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from ..model.money import DAY_MS, HOUR_MS, Accrual, cumulative_micros
+from ..model.money import DAY_MS, HOUR_MS, Accrual, charge_micros
 from ..model.usage import day_start_ms, units_between
 from .meters import Meter, used_by_midnight
 from .postings import balance_row
@@ -45,7 +45,7 @@ def midnight_balances(
     )
     moved = {int(number) * DAY_MS: int(amount) for number, amount in connection.execute(query)}
     open_spans = connection.execute(
-        sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_ms, spans.c.settled_micros).where(
+        sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_ms).where(
             spans.c.organization == organization, spans.c.ended_ms.is_(None), spans.c.settled_ms < max(midnights_ms)
         )
     ).all()
@@ -53,9 +53,9 @@ def midnight_balances(
     found = []
     for at_ms in midnights_ms:
         balance = booked - sum(amount for by_ms, amount in moved.items() if by_ms > at_ms)
-        for rate, started_ms, settled_ms, settled in open_spans:
+        for rate, started_ms, settled_ms in open_spans:
             if settled_ms < at_ms:
-                balance -= cumulative_micros(Accrual(rate, started_ms), at_ms) - settled
+                balance -= charge_micros(Accrual(rate, started_ms), settled_ms, at_ms)
         found.append((at_ms, balance))
     return tuple(found)
 

@@ -1,8 +1,8 @@
 """Usage spans: what is being used since when and at which rate, and what of it has been booked.
 
 There are no ticks (DESIGN §5).  An open span costs nothing to keep; its accrual is computed when somebody
-asks, and booked when it ends, when a day closes, or when a price changes.  ``settled_micros`` is the part
-already booked, so booking often or rarely gives the same total.  What is booked never crosses a UTC midnight,
+asks, and booked when it ends, when a day closes, or when a price changes.  What it cost until ``settled_ms``
+is booked already, so booking often or rarely gives the same total.  What is booked never crosses a UTC midnight,
 so that statements of days and months are sums of bookings.
 """
 
@@ -11,36 +11,41 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ..model.money import DAY_MS, Accrual, cumulative_micros
-from ..model.usage import COMPUTE, STORAGE, UsageClass, day_start_ms, midnights, units_between
+from ..model.money import Accrual, cumulative_micros
+from ..model.usage import COMPUTE, STORAGE, UsageClass, midnights, units_between
 from .funding import advance, take_back
 from .meters import Change, give_back_after, move_meters, scopes_of
-from .postings import CREDITS, USAGE, Posting, Transaction, post_many
+from .postings import CREDITS, USAGE, Posting, Transaction, UsageRow, post_many, post_usage
 from .prepared import Prepared
 from .schema import spans
 
 __all__ = ["COMPUTE", "STORAGE", "Span", "close_spans", "open_span", "open_spans", "settle", "spans_of_workspaces"]
 
 _INSERT = Prepared(spans.insert().values({c.name: sa.bindparam(c.name) for c in spans.c}))
+ALL = 2**62
+_UNSETTLED_OF = (
+    spans.c.ended_ms.is_(None),
+    spans.c.organization == sa.bindparam("of"),
+    spans.c.settled_ms < sa.bindparam("to"),
+)
+_TAKEN = ("id", "team", "person", "workspace_id", "rate_micros_per_hour", "started_ms", "settled_ms", "item")
+_UNSETTLED = Prepared(
+    sa.select(*(spans.c[name] for name in _TAKEN))
+    .where(*_UNSETTLED_OF)
+    .order_by(spans.c.id)
+    .limit(sa.bindparam("most", type_=sa.BigInteger))
+)
 _SETTLED = Prepared(
+    spans.update().where(*_UNSETTLED_OF, spans.c.id <= sa.bindparam("last")).values(settled_ms=sa.bindparam("to"))
+)
+_ENDED = Prepared(
     spans.update()
     .where(spans.c.id == sa.bindparam("of"))
-    .values(settled_ms=sa.bindparam("to"), settled_micros=sa.bindparam("micros"))
-)
-ALL = 2**62
-_UNSETTLED = Prepared(
-    sa.select(spans)
-    .where(
-        spans.c.ended_ms.is_(None),
-        spans.c.organization == sa.bindparam("of"),
-        spans.c.settled_ms < sa.bindparam("to"),
-    )
-    .order_by(spans.c.started_ms, spans.c.id)
-    .limit(sa.bindparam("most", type_=sa.BigInteger))
+    .values(settled_ms=sa.bindparam("at"), ended_ms=sa.bindparam("at"), end_reason=sa.bindparam("why"))
 )
 _OPEN_OF_ADMISSION = Prepared(
     sa.select(spans).where(
@@ -69,7 +74,6 @@ class Span(NamedTuple):
     ended_ms: int | None
     end_reason: str
     settled_ms: int
-    settled_micros: int
     item: str
     gpus: int
     size_bytes: int
@@ -78,6 +82,11 @@ class Span(NamedTuple):
     def accrual(self) -> Accrual:
         """What it costs, from its own start."""
         return Accrual(self.rate_micros_per_hour, self.started_ms)
+
+    @property
+    def settled_micros(self) -> int:
+        """What of it is booked."""
+        return cumulative_micros(self.accrual, self.settled_ms)
 
     @property
     def usage(self) -> UsageClass:
@@ -131,7 +140,6 @@ def open_span(
         ended_ms=None,
         end_reason="",
         settled_ms=started_ms,
-        settled_micros=0,
         item=item,
         gpus=gpus,
         size_bytes=size_bytes,
@@ -204,23 +212,22 @@ def pieces(span: Span, to_ms: int, now_ms: int, actor: str, reason: str) -> list
 def _usage(
     span: Span, amount: int, from_ms: int, to_ms: int, now_ms: int, actor: str, reason: str, kind: str = "usage"
 ) -> Posting:
-    # in the order of its fields: naming them costs as much as all the rest when thousands are booked
     transaction = Transaction(
-        span.organization,
-        kind,
-        to_ms if kind == "usage" else now_ms,
-        now_ms,
-        actor,
-        reason,
-        "span",
-        span.team,
-        span.person,
-        span.workspace_id,
-        span.id,
-        from_ms,
-        to_ms,
-        span.rate_micros_per_hour,
-        span.item,
+        organization=span.organization,
+        kind=kind,
+        at_ms=to_ms if kind == "usage" else now_ms,
+        recorded_ms=now_ms,
+        actor=actor,
+        reason=reason,
+        source="span",
+        team=span.team,
+        person=span.person,
+        workspace_id=span.workspace_id,
+        span_id=span.id,
+        from_ms=from_ms,
+        to_ms=to_ms,
+        rate_micros_per_hour=span.rate_micros_per_hour,
+        item=span.item,
     )
     return transaction, {CREDITS: -amount, USAGE: amount}
 
@@ -240,23 +247,24 @@ def settle(connection: sa.Connection, organization: str, at_ms: int, now_ms: int
     one go, so that a large organization is booked in several short transactions.
     """
     wanted = {"of": organization, "to": at_ms, "most": ALL if limit is None else limit}
-    moved = [Span(*row) for row in _UNSETTLED.run(connection, wanted)]
-    postings: list[Posting] = []
-    updates: list[dict[str, Any]] = []
+    moved = _UNSETTLED.run(connection, wanted).all()
+    if not moved:
+        return 0
+    # plain tuples and no calls that can be saved: this is done for every span at every midnight
+    used: list[UsageRow] = []
     booked = 0
-    for span in moved:
-        if at_ms <= day_start_ms(span.settled_ms) + DAY_MS:  # all in one day, as nearly always
-            total = cumulative_micros(span.accrual, at_ms)
-            if total != span.settled_micros:
-                amount = total - span.settled_micros
-                postings.append(_usage(span, amount, span.settled_ms, at_ms, now_ms, "service", "settled"))
-        else:
-            total = cumulative_micros(span.accrual, at_ms)
-            postings += pieces(span, at_ms, now_ms, "service", "settled")
-        booked += total - span.settled_micros
-        updates.append({"of": span.id, "to": at_ms, "micros": total})
-    post_many(connection, postings)
-    _SETTLED.run_many(connection, updates)
+    for span_id, team, person, workspace_id, rate, started_ms, settled_ms, item in moved:
+        accrual = Accrual(rate, started_ms)
+        from_ms, before = settled_ms, cumulative_micros(accrual, settled_ms)
+        for to_ms in (*midnights(settled_ms, at_ms), at_ms):
+            total = cumulative_micros(accrual, to_ms)
+            if total != before:
+                amount = total - before
+                used.append((amount, team, person, workspace_id, span_id, from_ms, to_ms, rate, item))
+                booked += amount
+            from_ms, before = to_ms, total
+    post_usage(connection, organization, used, now_ms=now_ms, actor="service", reason="settled")
+    _SETTLED.run(connection, {"of": organization, "to": at_ms, "last": moved[-1][0]})
     if booked:
         move_meters(connection, (organization,), Change(open_settled_micros=booked), now_ms)
     return len(moved)
@@ -280,13 +288,8 @@ def end_spans(
     for span in ending:
         advance(connection, span.organization, now_ms)
         end_ms = max(at_ms, span.started_ms)
-        total = cumulative_micros(span.accrual, end_ms)
         post_many(connection, pieces(span, end_ms, now_ms, actor, reason))
-        connection.execute(
-            spans.update()
-            .where(spans.c.id == span.id)
-            .values(settled_ms=end_ms, settled_micros=total, ended_ms=end_ms, end_reason=reason)
-        )
+        _ENDED.run(connection, {"of": span.id, "at": end_ms, "why": reason})
         rate = span.rate_micros_per_hour
         closed = Change(
             spans=-1,

@@ -207,7 +207,7 @@ def _open_lines(connection: sa.Connection, scope: Scope, window: Window) -> tupl
     before = 0
     for row in connection.execute(query.order_by(spans.c.id)):
         accrual = Accrual(row.rate_micros_per_hour, row.started_ms)
-        from_ms, booked = row.settled_ms, row.settled_micros
+        from_ms, booked = row.settled_ms, cumulative_micros(accrual, row.settled_ms)
         if from_ms < window.from_ms:
             from_ms = window.from_ms
             before += cumulative_micros(accrual, from_ms) - booked

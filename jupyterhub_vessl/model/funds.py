@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -145,3 +146,36 @@ def used_up_ms(rates: Mapping[UsageClass, int], funds: Iterable[Fund], from_ms: 
     by_fund = rates_by_fund(rates, ordered)
     ends = [from_ms - (-fund.left_units // by_fund[fund.id]) for fund in ordered if fund.id in by_fund]
     return min(ends, default=None)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A grant and when it paid: from ``effective_ms`` on, until ``ended_ms`` (None while it is live)."""
+
+    fund: Fund
+    effective_ms: int
+    ended_ms: int | None
+
+    def paid_during(self, from_ms: int, to_ms: int) -> bool:
+        """Whether it was live over a whole interval."""
+        return self.effective_ms <= from_ms and (self.ended_ms is None or self.ended_ms >= to_ms)
+
+
+def overpaid_units(
+    claims: Iterable[Claim], usage: UsageClass, rate_micros_per_hour: int, end_ms: int, now_ms: int
+) -> dict[str, int]:
+    """What live grants paid for usage that had ended at ``end_ms``, which is learnt now: units by their id.
+
+    In each piece of the time since, whoever was first in burn order paid.  What a grant paid that has ended
+    meanwhile is not in the answer: it comes back as paid credits.
+    """
+    known = [claim for claim in claims if claim.fund.applies.covers(usage)]
+    turns = {at for claim in known for at in (claim.effective_ms, claim.ended_ms) if at is not None}
+    cuts = sorted({end_ms, now_ms, *(at for at in turns if end_ms < at < now_ms)})
+    back: dict[str, int] = {}
+    for from_ms, to_ms in pairwise(cuts):
+        paying = {claim.fund.id: claim for claim in known if claim.paid_during(from_ms, to_ms)}
+        first = next(iter(burn_order(claim.fund for claim in paying.values())), None)
+        if first is not None and paying[first.id].ended_ms is None:
+            back[first.id] = back.get(first.id, 0) + rate_micros_per_hour * (to_ms - from_ms)
+    return back

@@ -84,7 +84,10 @@ def limited_scopes(
         sets = [limits for limits in (offered_limits(body, whose), chosen.get(whose.scope)) if limits]
         sets = [limits for limits in sets if not limits.empty]
         if sets:
-            use = use_of(connection, whose.scope, held_in(whose, holds, now_ms), now_ms)
+            day = any(limits.day_micros is not None for limits in sets)
+            month = any(limits.month_micros is not None for limits in sets)
+            held = held_in(whose, holds, now_ms) if day or month else 0
+            use = use_of(connection, whose.scope, held, now_ms, day=day, month=month)
             found += [LimitedScope(whose.scope, whose.title, limits, use) for limits in sets]
     return tuple(found)
 

@@ -65,7 +65,13 @@ class Credits:
         self._core.check_member(principal, organization)
         if at_ms > self._core.clock.now_ms():
             raise BadInput("That instant is yet to come.", field="at")
-        micros = await self._core.database.run(lambda c: balance_as_of(c, organization, at_ms))
+
+        def work(connection: sa.Connection) -> int:
+            # what began or expired meanwhile, and nobody has looked since, is part of the past too
+            advance(connection, organization, self._core.clock.now_ms())
+            return balance_as_of(connection, organization, at_ms)
+
+        micros = await self._core.database.run(work)
         currency = self._core.organization(organization).currency
         return BalanceAt(organization=organization, currency=currency, balance_micros=micros, at_ms=at_ms)
 

@@ -369,7 +369,7 @@ def _proving() -> bool:
 
 @pytest.mark.hypothesis
 def test_the_ledger_is_exact_whatever_happens_in_whatever_order(template_in_memory):
-    run(sqlite_books(template_in_memory), int(os.environ.get("PROVE_RUNS", "10000")) if _proving() else 30)
+    run(sqlite_books(template_in_memory), int(os.environ.get("PROVE_RUNS", "10000")) if _proving() else 20)
 
 
 @pytest.mark.hypothesis

@@ -300,7 +300,7 @@ def test_an_audit_finds_what_is_wrong_in_an_organization_and_tells_nothing_of_an
     assert clean.balances_micros == {"credits": 49_000_000, "payments": -50_000_000, "usage": 1_000_000}
     for table, change in (
         (balances, {"settled_micros": 1}),
-        (spans, {"settled_micros": 2}),
+        (spans, {"settled_ms": books.now_ms}),
         (meters, {"gpus": 3, "closed_micros": 4}),
     ):
         connection.execute(table.update().where(table.c.organization == "acme-2").values(change))

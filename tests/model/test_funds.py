@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jupyterhub_vessl.model.balance import Balance
 from jupyterhub_vessl.model.credit import CreditState, start_refusal
 from jupyterhub_vessl.model.forecast import forecast
-from jupyterhub_vessl.model.funds import Applies, Fund, burn_order, draw, payers, used_up_ms
+from jupyterhub_vessl.model.funds import Applies, Claim, Fund, burn_order, draw, overpaid_units, payers, used_up_ms
 from jupyterhub_vessl.model.money import HOUR_MS, MICROS
 from jupyterhub_vessl.model.usage import OpenUsage, UsageClass
 
@@ -125,3 +125,22 @@ def test_a_forecast_knows_that_what_expires_is_lost():
 def test_a_forecast_counts_a_grant_that_begins_later():
     later = replace(state(MICROS, rates={GPU: MICROS}), scheduled=((T0 + HOUR_MS // 2, fund(1, MICROS)),))
     assert forecast(later, 0, T0).empty_ms == T0 + 2 * HOUR_MS
+
+
+def claim(number, micros, from_ms=T0, ended_ms=None, **more):
+    return Claim(fund(number, micros, **more), from_ms, ended_ms)
+
+
+def test_a_late_end_gives_back_to_who_paid_in_each_piece_of_the_time_since():
+    first, second = claim(1, MICROS, T0, T0 + 10), claim(2, MICROS, T0 + 5)
+    assert overpaid_units([first, second], CPU, 100, T0, T0 + 30) == {"g2": 2_000}
+    assert overpaid_units([claim(1, MICROS, T0 + 10)], CPU, 100, T0 + 5, T0 + 20) == {"g1": 1_000}
+    assert overpaid_units([claim(1, MICROS, applies=FOR_GPUS)], CPU, 100, T0, T0 + 20) == {}
+    assert overpaid_units([claim(1, MICROS), claim(2, MICROS, T0 + 8, priority=1)], CPU, 10, T0, T0 + 20) == {
+        "g1": 80,
+        "g2": 120,
+    }
+
+
+def test_nothing_is_given_back_for_an_end_that_is_learnt_at_once():
+    assert overpaid_units([claim(1, MICROS)], CPU, 100, T0, T0) == {}

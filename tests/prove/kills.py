@@ -65,7 +65,7 @@ async def charge_then_stamp(service: RealService) -> dict[str, Any]:
 
     def stamp(connection: sa.Connection) -> None:
         for span in moved:
-            values = {"settled_ms": now_ms, "settled_micros": span.cost_micros(now_ms)}
+            values = {"settled_ms": now_ms}
             connection.execute(spans.update().where(spans.c.id == span.id).values(values))
 
     await run(charge)

@@ -26,10 +26,10 @@ from report import Finding
 from jupyterhub_vessl.ledger.history import balance_as_of
 
 POLICIES = {
-    "acme": "buffer: 10, opening: 100, grace: 24h",
+    "acme": "buffer: 10, opening: 100, grace: 24h, notice_every: 6h",
     "umbrella": "policy: pause-at-zero, opening: 20, grace: 12h, notice_every: 6h",
     "initech": "buffer: 2, opening: 5, grace: never, reserve: 5m, notice_every: 24h",
-    "hooli": "buffer: 10, opening: 1000, reprice: now",
+    "hooli": "buffer: 10, opening: 1000, reprice: now, notice_every: 6h",
 }
 FLOORS = {"acme": 10_000_000, "umbrella": 0, "initech": 2_000_000, "hooli": 10_000_000}
 SESSIONS_A_YEAR = 4

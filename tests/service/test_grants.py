@@ -170,3 +170,10 @@ async def test_a_balance_of_the_past_does_not_change_and_one_to_come_is_refused(
     assert (await service.call("GET", f"{ORGANIZATION}/balance-at?at=2030-01-01", "mia"))[0] == 400
     assert (await service.call("GET", f"{ORGANIZATION}/balance-at?at=never", "mia"))[0] == 400
     assert (await service.call("GET", f"{ORGANIZATION}/balance-at", "mia"))[0] == 400
+
+
+async def test_the_past_knows_of_a_grant_that_expired_although_nobody_has_looked_since(service, clock):
+    await grant(service, expires="2027-01-15T18:00:00Z")
+    clock.ms += 40 * HOUR_MS
+    _, past = await service.call("GET", f"{ORGANIZATION}/balance-at?at=2027-01-15T20:00:00Z", "ada")
+    assert past["balance_micros"] == 50_000_000

@@ -82,6 +82,7 @@ def _entries() -> None:
 def _spans() -> None:
     with op.batch_alter_table("spans") as batch:
         batch.drop_constraint("uq_spans_admission_id_kind", type_="unique")
+        batch.drop_column("settled_micros")
         batch.add_column(sa.Column("item", sa.String(255), nullable=False, server_default=""))
         batch.add_column(sa.Column("gpus", sa.Integer(), nullable=False, server_default="0"))
         batch.add_column(sa.Column("size_bytes", sa.BigInteger(), nullable=False, server_default="0"))
