@@ -54,10 +54,10 @@ FULL = Sizes(
 QUICK = Sizes(
     spans_few=1_000,
     spans_many=10_000,
-    admissions=200,
+    admissions=100,
     settled_spans=1_000,
     idle_spans=50,
-    audited_entries=100_000,
+    audited_entries=200_000,
     servers=1_000,
     durable_ms=300,
 )

@@ -17,7 +17,7 @@ from jupyterhub_vessl.ledger.database import open_engine
 from jupyterhub_vessl.ledger.spans import settle
 
 INSERTED = ("transactions", "entries")
-CHANGED = {"spans": ("id", "settled_ms", "settled_micros"), "balances": ("organization", "settled_micros")}
+CHANGED = {"spans": ("id", "settled_ms"), "balances": ("organization", "settled_micros")}
 METER = ("scope", "open_settled_micros", "changed_ms")
 
 

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from ..model.limits import month_start_ms
 from ..model.money import Accrual, cumulative_micros, format_credits
+from ..model.units import counted
 from ..model.usage import OpenUsage, UsageClass, day_start_ms, units_between
 from .funding import LIVE, list_grants
 from .meters import Meter, keep_closings, list_meters, replace_meters, scopes_of
-from .postings import CREDITS, GRANT
+from .postings import GRANT, is_credit
 from .schema import admissions, balances, entries, marks, spans, transactions, workspaces
 
 METERS_MADE = "meters"
@@ -56,19 +57,14 @@ class AuditReport:
 
     def headline(self) -> str:
         """One sentence."""
-        looked = f"{self.entries:,} entries of {self.transactions:,} transactions"
-        found = f"{len(self.differences)} differences" if self.differences else "every balance is right"
+        looked = f"{self.entries:,} entries of {counted(self.transactions, 'transaction')}"
+        found = counted(len(self.differences), "difference") if self.differences else "every balance is right"
         return f"{looked}: {found}, and all accounts together sum to {format_credits(self.sum_micros, decimals=6)}"
 
     @property
     def sum_micros(self) -> int:
         """All accounts together: 0."""
         return sum(self.balances_micros.values())
-
-
-_SAID = sa.select(transactions.c.organization, sa.func.sum(transactions.c.amount_micros), sa.func.count()).group_by(
-    transactions.c.organization
-)
 
 
 def audit(connection: sa.Connection) -> AuditReport:
@@ -88,12 +84,13 @@ def audit(connection: sa.Connection) -> AuditReport:
     )
     for serial, total in connection.execute(uneven):
         found.append(Difference(f"sum of transaction {serial}", 0, int(total)))
-    said = {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(_SAID)}
-    found += _balances(connection, accounts, {name: total for name, (total, _) in said.items()})
-    return AuditReport(sum(number for _, number in said.values()), count, accounts, tuple(found))
+    found += _balances(connection, accounts)
+    # the writer counts them one by one, and nothing is ever deleted
+    last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(transactions.c.serial), 0))).scalar_one()
+    return AuditReport(int(last), count, accounts, tuple(found))
 
 
-def _balances(connection: sa.Connection, accounts: dict[str, int], said: dict[str, int]) -> list[Difference]:
+def _balances(connection: sa.Connection, accounts: dict[str, int]) -> list[Difference]:
     found: list[Difference] = []
     credits: dict[str, int] = {}
     granted: dict[str, int] = {}
@@ -101,7 +98,7 @@ def _balances(connection: sa.Connection, accounts: dict[str, int], said: dict[st
         organization, kind = name.split("/", 1)
         if kind.startswith(GRANT):
             granted[organization] = granted.get(organization, 0) + total
-        if kind == CREDITS or kind.startswith(GRANT):
+        if is_credit(kind):
             credits[organization] = credits.get(organization, 0) + total
     kept = {row.organization: row for row in connection.execute(sa.select(balances))}
     for organization in sorted({*credits, *kept}):
@@ -112,7 +109,6 @@ def _balances(connection: sa.Connection, accounts: dict[str, int], said: dict[st
         ]
         mine = transactions.c.organization == organization
         last = sa.select(transactions.c.balance_micros).where(mine).order_by(transactions.c.serial.desc()).limit(1)
-        pairs.append(("sum of movements", pairs[0][1], said.get(organization, 0)))
         pairs.append(("balance after the last movement", pairs[0][1], int(connection.execute(last).scalar() or 0)))
         found += [Difference(f"{organization}: {what}", right, has) for what, right, has in pairs if right != has]
         for grant in list_grants(connection, organization):
@@ -124,8 +120,11 @@ def _balances(connection: sa.Connection, accounts: dict[str, int], said: dict[st
 
 
 def audit_usage(connection: sa.Connection, now_ms: int) -> tuple[Difference, ...]:
-    """Rebuild what was booked for each span, and every meter, and compare.  Looks at every span ever."""
-    found: list[Difference] = []
+    """Rebuild what was booked for each span, every meter, and what movements say, and compare.
+
+    Looks at every transaction and every span ever.
+    """
+    found = _movements(connection)
     usage = transactions.c.kind.in_(("usage", "correction"))
     booked = dict(
         connection.execute(
@@ -149,6 +148,23 @@ def audit_usage(connection: sa.Connection, now_ms: int) -> tuple[Difference, ...
         if right_meter != kept_meter:
             found.append(Difference(f"meter {scope}", right_meter.used_units(now_ms), kept_meter.used_units(now_ms)))
     return tuple(found)
+
+
+def _movements(connection: sa.Connection) -> list[Difference]:
+    """What transactions say that they changed, against their entries."""
+    said = sa.select(transactions.c.organization, sa.func.sum(transactions.c.amount_micros))
+    sums = {name: int(total) for name, total in connection.execute(said.group_by(transactions.c.organization))}
+    totals = sa.select(entries.c.account, sa.func.sum(entries.c.amount_micros)).group_by(entries.c.account)
+    booked: dict[str, int] = {}
+    for name, total in connection.execute(totals):
+        organization, kind = name.split("/", 1)
+        if is_credit(kind):
+            booked[organization] = booked.get(organization, 0) + int(total)
+    return [
+        Difference(f"{name}: sum of movements", booked.get(name, 0), sums.get(name, 0))
+        for name in sorted({*sums, *booked})
+        if booked.get(name, 0) != sums.get(name, 0)
+    ]
 
 
 def ensure_meters(connection: sa.Connection, now_ms: int) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .errors import BadInput
 from .money import HOUR_MS, divide_half_even, format_credits, parse_credit_micros
-from .units import format_bytes, parse_size_bytes
+from .units import counted, format_bytes, parse_size_bytes
 from .usage import OpenUsage, day_start_ms, reach_ms
 
 
@@ -125,14 +125,14 @@ def refusal(scopes: Iterable[LimitedScope], asked: Asked, currency: str) -> tupl
         if limits.workspaces is not None and use.workspaces + 1 > limits.workspaces:
             return (
                 "quota",
-                f"Not started: {scope.whose} may have {_count(limits.workspaces, 'workspace')} running at once and "
+                f"Not started: {scope.whose} may have {counted(limits.workspaces, 'workspace')} running at once and "
                 f"has {use.workspaces}.",
                 "",
             )
         if limits.gpus is not None and asked.gpus and use.gpus + asked.gpus > limits.gpus:
             return (
                 "quota",
-                f"Not started: {scope.whose} may use {_count(limits.gpus, 'GPU')} at once and uses {use.gpus}; "
+                f"Not started: {scope.whose} may use {counted(limits.gpus, 'GPU')} at once and uses {use.gpus}; "
                 f"this needs {asked.gpus}.",
                 "spec",
             )
@@ -148,10 +148,6 @@ def refusal(scopes: Iterable[LimitedScope], asked: Asked, currency: str) -> tupl
                 "storage",
             )
     return None
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def month_start_ms(at_ms: int) -> int:

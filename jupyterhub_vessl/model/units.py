@@ -68,3 +68,8 @@ def format_duration(seconds: int) -> str:
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     rest = hours % 24
     return f"{days} days {rest} h" if rest and days < 14 else f"{days} days"
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things: ``1 workspace``, ``1,200 workspaces``."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
