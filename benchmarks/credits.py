@@ -52,14 +52,14 @@ FULL = Sizes(
     durable_ms=2_000,
 )
 QUICK = Sizes(
-    spans_few=1_000,
-    spans_many=10_000,
-    admissions=100,
-    settled_spans=1_000,
-    idle_spans=50,
-    audited_entries=200_000,
-    servers=1_000,
-    durable_ms=300,
+    spans_few=500,
+    spans_many=5_000,
+    admissions=60,
+    settled_spans=2_000,
+    idle_spans=30,
+    audited_entries=100_000,
+    servers=500,
+    durable_ms=200,
 )
 
 

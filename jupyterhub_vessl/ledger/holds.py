@@ -56,6 +56,49 @@ _FORGET = Prepared(
 _PLACE = Prepared(holds.insert().values({c.name: sa.bindparam(c.name) for c in holds.c}))
 
 
+@dataclass(frozen=True)
+class Held:
+    """What is reserved now, in micro-credits: in an organization, a team, by a person, and by them in that team."""
+
+    organization: int
+    team: int
+    person: int
+    member: int
+
+    def within(self, *, team: bool, person: bool) -> int:
+        """In the scope of the team, of the person, of both, or (neither) of the organization."""
+        if team:
+            return self.member if person else self.team
+        return self.person if person else self.organization
+
+
+def _sum_where(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    chosen = sa.case((sa.and_(*conditions), holds.c.amount_micros), else_=0) if conditions else holds.c.amount_micros
+    return sa.func.coalesce(sa.func.sum(chosen), 0)
+
+
+_OF_TEAM, _OF_PERSON = holds.c.team == sa.bindparam("team"), holds.c.person == sa.bindparam("person")
+_PENDING = Prepared(
+    sa.select(_sum_where(), _sum_where(_OF_TEAM), _sum_where(_OF_PERSON), _sum_where(_OF_TEAM, _OF_PERSON)).where(
+        holds.c.organization == sa.bindparam("of"), holds.c.until_ms.is_(None)
+    )
+)
+_RUNNING = Prepared(
+    sa.select(holds).where(holds.c.organization == sa.bindparam("of"), holds.c.until_ms > sa.bindparam("now"))
+)
+
+
+def held(connection: sa.Connection, organization: str, team: str, person: str, now_ms: int) -> Held:
+    """What open starts have reserved in each scope that a start by a person in a team counts in."""
+    sums = [int(n) for n in _PENDING.run(connection, {"of": organization, "team": team, "person": person}).all()[0]]
+    for row in _RUNNING.run(connection, {"of": organization, "now": now_ms}):
+        hold = Hold(*row)
+        left, same_team, same_person = hold.left_micros(now_ms), hold.team == team, hold.person == person
+        counts = (True, same_team, same_person, same_team and same_person)
+        sums = [total + left * counted for total, counted in zip(sums, counts, strict=True)]
+    return Held(*sums)
+
+
 def list_holds(connection: sa.Connection, organization: str, now_ms: int) -> tuple[Hold, ...]:
     """The holds of an organization that still reserve something."""
     return tuple(Hold(*row) for row in _LIST.run(connection, {"of": organization, "now": now_ms}))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ..ledger.events import Event, record_event
-from ..ledger.holds import Hold, list_holds
+from ..ledger.holds import Held, Hold, list_holds
 from ..ledger.limits import list_set_limits, save_limits, scopes_with_limits, use_of
 from ..ledger.meters import list_meters, member_scope, person_scope, team_scope
 from ..model.catalog import Organization
@@ -72,7 +72,7 @@ def limited_scopes(
     organization: str,
     team: str,
     person: str,
-    holds: Iterable[Hold],
+    held: Held,
     now_ms: int,
 ) -> tuple[LimitedScope, ...]:
     """Every set of limits that holds for a person in a team, with its use; one scope may have two sets."""
@@ -86,8 +86,8 @@ def limited_scopes(
         if sets:
             day = any(limits.day_micros is not None for limits in sets)
             month = any(limits.month_micros is not None for limits in sets)
-            held = held_in(whose, holds, now_ms) if day or month else 0
-            use = use_of(connection, whose.scope, held, now_ms, day=day, month=month)
+            reserved = held.within(team=bool(whose.team), person=bool(whose.person))
+            use = use_of(connection, whose.scope, reserved, now_ms, day=day, month=month)
             found += [LimitedScope(whose.scope, whose.title, limits, use) for limits in sets]
     return tuple(found)
 

@@ -18,7 +18,7 @@ from ..ledger.meters import list_meters, organizations_with_meters
 from ..model.money import DAY_MS
 from ..model.text import bounded
 from ..model.usage import day_start_ms
-from .budget_watch import BudgetWatch
+from .budget_watch import BudgetWatch, Who
 from .core import Core, log, wait_for_bell
 from .credit_watch import CreditWatch
 from .day_close import close_of_day
@@ -57,6 +57,9 @@ class Deadlines:
             due.append(key)
         return due
 
+
+PEOPLE_AT_ONCE = 200
+"""So many people are looked at in one transaction, as after a start of the service everybody is."""
 
 CREDIT, BUDGET, DAY = "credit", "budget", "day"
 
@@ -100,8 +103,9 @@ class Enforcer:
         acted = 0
         for organization in sorted({key[0] for key in touched} | {key[1] for key in due if key[0] == CREDIT}):
             acted += await self._isolated((CREDIT, organization), self._look_at(organization))
-        for who in sorted(touched | {(key[1], key[2], key[3]) for key in due if key[0] == BUDGET}):
-            acted += await self._isolated((BUDGET, *who), self._look_at_budgets(*who))
+        people = sorted(touched | {(key[1], key[2], key[3]) for key in due if key[0] == BUDGET})
+        for first in range(0, len(people), PEOPLE_AT_ONCE):
+            acted += await self._look_at_budgets(people[first : first + PEOPLE_AT_ONCE])
         if (DAY,) in due or not self._begun:
             await self._isolated((DAY,), self._close_day(now_ms))
         self._begun = True
@@ -116,9 +120,12 @@ class Enforcer:
         except LeaseHeld:
             raise
         except Exception:
-            log.exception("the enforcer could not look at %s; it tries again in a second", bounded("/".join(key)))
-            self.deadlines.set(key, self._core.clock.now_ms() + 1000)
+            self._try_again(key)
             return 0
+
+    def _try_again(self, key: tuple[str, ...]) -> None:
+        log.exception("the enforcer could not look at %s; it tries again in a second", bounded("/".join(key)))
+        self.deadlines.set(key, self._core.clock.now_ms() + 1000)
 
     async def _close_day(self, now_ms: int) -> int:
         await close_of_day(self._core)
@@ -130,11 +137,21 @@ class Enforcer:
         self.deadlines.set((CREDIT, organization), next_ms)
         return acted
 
-    async def _look_at_budgets(self, organization: str, team: str, person: str) -> int:
-        acted, instants = await self._core.database.run(lambda c: self._budget.look(c, organization, team, person))
-        for who, at_ms in instants.items():
-            self.deadlines.set((BUDGET, *who), at_ms)
-        return acted
+    async def _look_at_budgets(self, people: list[Who]) -> int:
+        """Some people in one transaction; if that fails, each in one of its own."""
+        try:
+            found = await self._core.database.run(lambda c: [self._budget.look(c, *who) for who in people])
+        except LeaseHeld:
+            raise
+        except Exception:
+            if len(people) > 1:
+                return sum([await self._look_at_budgets([who]) for who in people])
+            self._try_again((BUDGET, *people[0]))
+            return 0
+        for _, instants in found:
+            for who, at_ms in instants.items():
+                self.deadlines.set((BUDGET, *who), at_ms)
+        return sum(acted for acted, _ in found)
 
     def _everything(self, connection: sa.Connection) -> set[tuple[str, str, str]]:
         """All organizations, and everybody who uses something: what a fresh start looks at once."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..ledger import records
 from ..ledger.funding import credit_state
-from ..ledger.holds import Hold, list_holds, place_hold, reserve_micros
+from ..ledger.holds import Hold, held, place_hold, reserve_micros
 from ..model.catalog import Organization
 from ..model.credit import CreditState, start_refusal
 from ..model.errors import NoCredits, NotAllowed
@@ -43,10 +43,10 @@ def check_start(
     """
     organization = core.organization(plan.organization)
     reserve = reserve_micros(plan.rate_micros_per_hour, organization.credits.reserve_seconds)
-    holds = list_holds(connection, plan.organization, now_ms)
-    _check_credits(core, connection, plan, organization, reserve, holds, now_ms)
+    reserved = held(connection, plan.organization, plan.team, plan.user, now_ms)
+    _check_credits(core, connection, plan, organization, reserve, reserved.organization, now_ms)
     asked = Asked(reserve, plan.spec.gpu_count, new_bytes)
-    scopes = limited_scopes(core, connection, plan.organization, plan.team, plan.user, holds, now_ms)
+    scopes = limited_scopes(core, connection, plan.organization, plan.team, plan.user, reserved, now_ms)
     refused = refusal(scopes, asked, plan.currency)
     if refused is not None:
         code, message, field = refused
@@ -75,14 +75,16 @@ def _check_credits(
     plan: WorkspacePlan,
     organization: Organization,
     reserve: int,
-    holds: tuple[Hold, ...],
+    held_micros: int,
     now_ms: int,
 ) -> None:
-    usage, held = usage_of(plan), sum(hold.left_micros(now_ms) for hold in holds)
+    usage = usage_of(plan)
     state = credit_state(connection, plan.organization, organization.currency, now_ms)
-    if not state.total.exact and _is_close(state, usage, reserve + held, now_ms):
+    if not state.total.exact and _is_close(state, usage, reserve + held_micros, now_ms):
         state = credit_state(connection, plan.organization, organization.currency, now_ms, exact=True)
-    refused = start_refusal(state, usage, reserve, held, organization.title, core.contact(plan.organization), now_ms)
+    refused = start_refusal(
+        state, usage, reserve, held_micros, organization.title, core.contact(plan.organization), now_ms
+    )
     if refused is None:
         return
     if organization.credits.dry_run:
