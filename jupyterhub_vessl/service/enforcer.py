@@ -9,7 +9,6 @@ recorded, and the carrier asks the hub to do it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable
 
 import sqlalchemy as sa
 
@@ -18,7 +17,7 @@ from ..ledger.meters import list_meters, organizations_with_meters
 from ..model.money import DAY_MS
 from ..model.text import bounded
 from ..model.usage import day_start_ms
-from .budget_watch import BudgetWatch, Who
+from .budget_watch import BudgetWatch
 from .core import Core, log, wait_for_bell
 from .credit_watch import CreditWatch
 from .day_close import close_of_day
@@ -27,14 +26,20 @@ LOOK_AGAIN_SECONDS = 60
 """The longest sleep: a machine that was suspended is noticed within a minute.  Looking so often writes nothing."""
 
 
+Key = tuple[str, ...]
+"""What is looked at: (credit, organization), (budget, organization, team, person), or (day,)."""
+
+CREDIT, BUDGET, DAY = "credit", "budget", "day"
+
+
 class Deadlines:
     """Instants at which something is to be looked at, by key; finding the earliest does not look at the others."""
 
     def __init__(self) -> None:
-        self._instants: dict[tuple[str, ...], int] = {}
-        self._heap: list[tuple[int, tuple[str, ...]]] = []
+        self._instants: dict[Key, int] = {}
+        self._heap: list[tuple[int, Key]] = []
 
-    def set(self, key: tuple[str, ...], at_ms: int | None) -> None:
+    def set(self, key: Key, at_ms: int | None) -> None:
         """Replace the deadline of a key; None takes it away."""
         if at_ms is None:
             self._instants.pop(key, None)
@@ -48,7 +53,7 @@ class Deadlines:
             heapq.heappop(self._heap)  # replaced since
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now_ms: int) -> list[tuple[str, ...]]:
+    def take_due(self, now_ms: int) -> list[Key]:
         """Keys whose deadline is here; each is taken away until it is set again."""
         due = []
         while (earliest := self.earliest_ms()) is not None and earliest <= now_ms:
@@ -58,10 +63,8 @@ class Deadlines:
         return due
 
 
-PEOPLE_AT_ONCE = 200
-"""So many people are looked at in one transaction, as after a start of the service everybody is."""
-
-CREDIT, BUDGET, DAY = "credit", "budget", "day"
+KEYS_AT_ONCE = 200
+"""So many are looked at in one transaction, as after a start of the service everybody is."""
 
 
 class Enforcer:
@@ -100,58 +103,57 @@ class Enforcer:
             touched |= await self._core.database.run(self._everything)
         now_ms = self._core.clock.now_ms()
         due = self.deadlines.take_due(now_ms)
+        keys: set[Key] = {(CREDIT, key[0]) for key in touched} | {(BUDGET, *key) for key in touched}
+        keys |= {key for key in due if key != (DAY,)}
+        ordered = sorted(keys, reverse=True)  # credits before budgets
         acted = 0
-        for organization in sorted({key[0] for key in touched} | {key[1] for key in due if key[0] == CREDIT}):
-            acted += await self._isolated((CREDIT, organization), self._look_at(organization))
-        people = sorted(touched | {(key[1], key[2], key[3]) for key in due if key[0] == BUDGET})
-        for first in range(0, len(people), PEOPLE_AT_ONCE):
-            acted += await self._look_at_budgets(people[first : first + PEOPLE_AT_ONCE])
+        for first in range(0, len(ordered), KEYS_AT_ONCE):
+            acted += await self._look_at(ordered[first : first + KEYS_AT_ONCE])
         if (DAY,) in due or not self._begun:
-            await self._isolated((DAY,), self._close_day(now_ms))
+            await self._close_day(now_ms)
         self._begun = True
         self._core.next_deadline_ms = self.deadlines.earliest_ms()
         if acted:
             self._core.bell.ring()
 
-    async def _isolated(self, key: tuple[str, ...], work: Awaitable[int]) -> int:
-        """What goes wrong with one must not keep the others from being looked at; it is tried again soon."""
+    async def _look_at(self, keys: list[Key]) -> int:
+        """Some of them in one transaction; if that fails, each in one of its own, so that what goes wrong with one
+        keeps no other from being looked at."""
         try:
-            return await work
+            found = await self._core.database.run(lambda c: [self._look_at_one(c, key) for key in keys])
         except LeaseHeld:
             raise
         except Exception:
-            self._try_again(key)
-            return 0
-
-    def _try_again(self, key: tuple[str, ...]) -> None:
-        log.exception("the enforcer could not look at %s; it tries again in a second", bounded("/".join(key)))
-        self.deadlines.set(key, self._core.clock.now_ms() + 1000)
-
-    async def _close_day(self, now_ms: int) -> int:
-        await close_of_day(self._core)
-        self.deadlines.set((DAY,), day_start_ms(now_ms) + DAY_MS)
-        return 0
-
-    async def _look_at(self, organization: str) -> int:
-        acted, next_ms = await self._core.database.run(lambda c: self._credit.look(c, organization))
-        self.deadlines.set((CREDIT, organization), next_ms)
-        return acted
-
-    async def _look_at_budgets(self, people: list[Who]) -> int:
-        """Some people in one transaction; if that fails, each in one of its own."""
-        try:
-            found = await self._core.database.run(lambda c: [self._budget.look(c, *who) for who in people])
-        except LeaseHeld:
-            raise
-        except Exception:
-            if len(people) > 1:
-                return sum([await self._look_at_budgets([who]) for who in people])
-            self._try_again((BUDGET, *people[0]))
+            if len(keys) > 1:
+                return sum([await self._look_at([key]) for key in keys])
+            self._try_again(keys[0])
             return 0
         for _, instants in found:
-            for who, at_ms in instants.items():
-                self.deadlines.set((BUDGET, *who), at_ms)
+            for key, at_ms in instants.items():
+                self.deadlines.set(key, at_ms)
         return sum(acted for acted, _ in found)
+
+    def _look_at_one(self, connection: sa.Connection, key: Key) -> tuple[int, dict[Key, int | None]]:
+        """(how much was done, when to look again at what)."""
+        if key[0] == CREDIT:
+            acted, next_ms = self._credit.look(connection, key[1])
+            return acted, {key: next_ms}
+        acted, instants = self._budget.look(connection, *key[1:])
+        return acted, {(BUDGET, *who): at_ms for who, at_ms in instants.items()}
+
+    async def _close_day(self, now_ms: int) -> None:
+        try:
+            await close_of_day(self._core)
+        except LeaseHeld:
+            raise
+        except Exception:
+            self._try_again((DAY,))
+        else:
+            self.deadlines.set((DAY,), day_start_ms(now_ms) + DAY_MS)
+
+    def _try_again(self, key: Key) -> None:
+        log.exception("the enforcer could not look at %s; it tries again in a second", bounded("/".join(key)))
+        self.deadlines.set(key, self._core.clock.now_ms() + 1000)
 
     def _everything(self, connection: sa.Connection) -> set[tuple[str, str, str]]:
         """All organizations, and everybody who uses something: what a fresh start looks at once."""
