@@ -18,9 +18,9 @@ from ..model.money import Accrual, cumulative_micros, format_credits
 from ..model.units import counted
 from ..model.usage import OpenUsage, UsageClass, day_start_ms, units_between
 from .funding import LIVE, list_grants
-from .meters import Meter, keep_closings, list_meters, replace_meters, scopes_of
+from .meters import CLOSED, Meter, keep_closings, list_meters, replace_meters, scopes_of
 from .postings import GRANT, is_credit
-from .schema import admissions, balances, entries, marks, spans, transactions, workspaces
+from .schema import admissions, balances, closings, entries, marks, spans, transactions, workspaces
 
 METERS_MADE = "meters"
 
@@ -171,9 +171,12 @@ def ensure_meters(connection: sa.Connection, now_ms: int) -> None:
     """Make the meters of a database that has none yet: books from before there were meters."""
     if connection.execute(sa.select(marks.c.name).where(marks.c.name == METERS_MADE)).scalar() is None:
         replace_meters(connection, rebuild_meters(connection, now_ms).values())
+        connection.execute(closings.delete())
         for midnight_ms in sorted({month_start_ms(now_ms), day_start_ms(now_ms)}):
             keep_closings(connection, midnight_ms, _used_units(connection, midnight_ms))
-        connection.execute(marks.insert().values(name=METERS_MADE, value_ms=now_ms))
+        connection.execute(marks.delete().where(marks.c.name == CLOSED))
+        for name, value_ms in ((METERS_MADE, now_ms), (CLOSED, day_start_ms(now_ms))):
+            connection.execute(marks.insert().values(name=name, value_ms=value_ms))
 
 
 def _used_units(connection: sa.Connection, at_ms: int) -> dict[str, int]:

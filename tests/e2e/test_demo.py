@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 import aiohttp
 import pytest
@@ -38,8 +39,14 @@ async def test_a_second_run_keeps_accounts_credits_and_volumes(tmp_path):
             again = await mia.workspace()
             assert (again["id"], again["state"]) == (workspace["id"], "paused")
             assert again["spent_micros"] > 0
-            balance = (await ada.ask("organizations/acme/balance"))["balance_micros"]
-            assert balance == 50_000_000 - again["spent_micros"]
+            stored = [line for line in (await ada.ask("organizations/acme/ledger"))["lines"] if line["open"]]
+            assert {line["item"] for line in stored} == {"cluster/datasets", "cluster/recordings"}
+            balance = await ada.ask("organizations/acme/balance")
+            costs = (
+                round(Fraction(s["rate_micros_per_hour"] * (balance["at_ms"] - s["from_ms"]), 3_600_000))
+                for s in stored
+            )
+            assert balance["balance_micros"] == 50_000_000 - again["spent_micros"] - sum(costs)
             status, answer = await mia.start()
             assert status == 201, answer
             assert (home / "keep.txt").read_text() == "kept"

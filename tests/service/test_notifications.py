@@ -17,6 +17,7 @@ from jupyterhub_vessl.ledger.schema import outbox as table
 from jupyterhub_vessl.service import notifications
 from jupyterhub_vessl.service.core import Core
 from jupyterhub_vessl.service.notifications import Notifier, plain
+from jupyterhub_vessl.service.sightings import Sightings
 
 TITLE, BODY = "Credits of Acme run low", "6.20 credits are left.\nTop up at *Credits* <b>soon</b> \\n :smile:"
 SECRET = "hunter2-very-secret"
@@ -86,7 +87,7 @@ async def mailbox(monkeypatch):
 
 @pytest.fixture
 async def core(clock, tmp_path):
-    core = Core(None, Database(f"sqlite:///{tmp_path}/vessl.sqlite"), None, None, clock=clock)
+    core = Core(None, Database(f"sqlite:///{tmp_path}/vessl.sqlite"), None, None, Sightings(tmp_path), clock=clock)
     await core.database.migrate()
     yield core
     core.database.close()
