@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from .model.catalog import Offer, references
+from .model.catalog import Offer
 from .model.errors import OfferError, Problem
+from .model.references import references
 from .model.text import bounded
 
 DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
