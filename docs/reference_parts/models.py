@@ -59,6 +59,9 @@ _WRITTEN = {
     "size": "size",
     "count": "whole number",
     "instant_ms": "date or instant",
+    "given_reference": "text",
+    "currency": "text",
+    "person_or_team": "text",
     "target": "address",
 }
 _CHECK_NAME = get_args(catalog.Name)[1].func

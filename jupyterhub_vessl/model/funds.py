@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 from .money import HOUR_MS, divide_half_even
 from .text import check_name
@@ -35,8 +35,14 @@ class Applies(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: _Kind | None = None
-    gpu: bool | None = None
+    gpu: StrictBool | None = None
     specs: Annotated[tuple[_Name, ...], Field(max_length=50)] = ()
+
+    @model_validator(mode="after")
+    def _about_something(self) -> Applies:
+        if self.kind == STORAGE and (self.gpu is not None or self.specs):
+            raise ValueError("storage has no GPUs and no resource specs; leave out kind, or gpu and specs")
+        return self
 
     def covers(self, usage: UsageClass) -> bool:
         """Whether the grant pays for this usage."""

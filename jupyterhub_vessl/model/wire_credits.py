@@ -5,6 +5,7 @@ See `model.wire` for the rest, and for what holds for all of it.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from .errors import BadInput
 from .funds import PRIORITY_MAX, Applies
 from .limits import Limits
-from .money import parse_credit_micros
+from .money import DAY_MS, parse_credit_micros
 from .text import check_plain_text
 from .units import parse_size_bytes
 from .wire_base import NAME_CHARACTERS_MAX, Inbound, Outbound
@@ -124,6 +125,8 @@ class LedgerPage(Outbound):
     at_ms: int
 
 
+_CURRENCY = re.compile("[A-Z]{3}")
+
 # -- commands ------------------------------------------------------------------
 
 
@@ -137,6 +140,33 @@ def _reference(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("write a reference as text")
     return check_plain_text(value, characters_max=120)
+
+
+INSTANT_MS_MAX = 4_102_444_800_000 + 2 * DAY_MS
+
+
+def _given_reference(value: object) -> str:
+    text = _reference(value)
+    if not text:
+        raise ValueError("write a reference, such as the number of the invoice")
+    return text
+
+
+def _currency(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        raise ValueError("write a currency as three capital letters, such as USD")
+    return value
+
+
+def _person_or_team(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write a name as text")
+    name = check_plain_text(value, characters_max=NAME_CHARACTERS_MAX)
+    if "/" in name:
+        raise ValueError("a name has no /")
+    return name
 
 
 def _instant_ms(value: object) -> int | None:
@@ -154,7 +184,8 @@ def _instant_ms(value: object) -> int | None:
             raise ValueError("write a date such as 2026-12-31, or 2026-12-31T18:00:00Z") from None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         moment_ms = int(moment.timestamp()) * 1000
-    if not 0 <= moment_ms < 4_102_444_800_000:
+    # a day more than it says, because the last day of a range belongs to it
+    if not 0 <= moment_ms < INSTANT_MS_MAX:
         raise ValueError("write a date between 1970 and 2099")
     return moment_ms
 
@@ -170,9 +201,9 @@ def parse_instant(text: str | None, field: str) -> int | None:
 Amount = Annotated[str, BeforeValidator(_amount)]
 Text = Annotated[str, BeforeValidator(_reference)]
 Instant = Annotated[int | None, BeforeValidator(_instant_ms)]
-Reference = Annotated[Text, Field(min_length=1)]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None
-Name = Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)]
+Reference = Annotated[str, BeforeValidator(_given_reference)]
+Currency = Annotated[str | None, BeforeValidator(_currency)]
+Name = Annotated[str, BeforeValidator(_person_or_team)]
 
 
 class TopUpRequest(Inbound):
@@ -214,7 +245,7 @@ class GrantRequest(Inbound):
     amount: Amount
     reference: Reference
     title: Text = ""
-    priority: Annotated[int, Field(ge=0, le=PRIORITY_MAX)] = 100
+    priority: Annotated[int, Field(ge=0, le=PRIORITY_MAX, strict=True)] = 100
     effective: Instant = None
     expires: Instant = None
     applies: Applies = Applies()
@@ -250,6 +281,8 @@ def _limit(value: object) -> int | None:
 
 
 def _count(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("write a whole number")
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         return int(value.strip()[:9])
     return None if value == "" else value

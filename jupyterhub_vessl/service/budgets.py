@@ -119,8 +119,8 @@ class Budgets:
             if not (mine or team_or_all or _may_see(principal, organization, whose)):
                 continue
             offered, own = offered_limits(body, whose), chosen.get(whose.scope, Limits())
-            if whose.person and offered.empty and own.empty and not _may_set(principal, organization, whose):
-                continue
+            if offered.empty and own.empty and not _may_see(principal, organization, whose):
+                continue  # where nothing is limited, what others spend is nobody's business
             use = use_of(connection, whose.scope, held_in(whose, holds, now_ms), now_ms)
             shown.append(_view(whose, offered, own, use, _may_set(principal, organization, whose)))
         return BudgetList(budgets=tuple(shown), currency=body.currency, at_ms=now_ms)

@@ -30,7 +30,7 @@ from ..model.catalog import Organization
 from ..model.errors import BadInput, Conflict, NotAllowed, NotFound
 from ..model.forecast import forecast
 from ..model.identity import Principal
-from ..model.money import format_credits, parse_credit_micros
+from ..model.money import DAY_MS, format_credits, parse_credit_micros
 from ..model.wire_credits import (
     BalanceAt,
     CreditsView,
@@ -195,6 +195,11 @@ class Credits:
         unknown = [spec for spec in request.applies.specs if spec not in self._core.offer.resource_specs]
         if unknown:
             raise BadInput(f"There is no resource spec {unknown[0]!r}.", field="applies")
+        with_gpu = [self._core.offer.resource_specs[spec].gpu is not None for spec in request.applies.specs]
+        if request.applies.gpu is not None and with_gpu and request.applies.gpu not in with_gpu:
+            raise BadInput(
+                "None of these resource specs is of that kind, so the grant would pay nothing.", field="applies"
+            )
         result = await self._core.database.run(lambda c: self._grant(c, principal, organization, amount, request))
         self._core.changed(organization)
         return result
@@ -223,6 +228,8 @@ class Credits:
         request: GrantRequest,
         now_ms: int,
     ) -> Grant:
+        if request.effective is not None and request.effective < now_ms - DAY_MS:
+            raise BadInput("A grant cannot begin in the past.", field="effective")
         effective_ms = max(now_ms, request.effective or now_ms)
         if request.expires is not None and request.expires <= effective_ms:
             raise BadInput("A grant expires after it begins, and not in the past.", field="expires")

@@ -97,6 +97,13 @@ async def test_a_scheduled_grant_can_be_taken_back_without_a_trace_in_the_balanc
         ({"applies": {"specs": ["no-such-spec"]}}, "applies"),
         ({"applies": {"kind": "magic"}}, "applies.kind"),
         ({"reference": ""}, "reference"),
+        ({"reference": "  "}, "reference"),
+        ({"effective": "2020-01-01"}, "effective"),
+        ({"priority": True}, "priority"),
+        ({"applies": {"gpu": "yes"}}, "applies.gpu"),
+        ({"applies": {"kind": "storage", "gpu": True}}, "applies"),
+        ({"applies": {"gpu": True, "specs": ["cpu-small"]}}, "applies"),
+        ({"currency": "usd"}, "currency"),
         ({"colour": "red"}, "colour"),
     ],
 )

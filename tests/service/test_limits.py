@@ -163,6 +163,9 @@ async def test_a_budget_that_is_raised_in_time_spares_what_runs(service, enforce
         ({"team": "vision", "workspaces": 1.5}, "workspaces"),
         ({"team": "vision", "storage": "10 apples"}, "storage"),
         ({"team": "nobody", "month": "5"}, "team"),
+        ({"team": "vision", "user": "a\x00b", "month": "5"}, "user"),
+        ({"team": "vision", "user": "../x", "month": "5"}, "user"),
+        ({"team": "vision", "workspaces": True}, "workspaces"),
         ({"team": "vision", "quarter": "5"}, "quarter"),
     ],
 )
@@ -197,3 +200,19 @@ async def test_what_goes_wrong_with_one_team_keeps_nobody_else_from_being_looked
     clock.ms += 1000
     await enforcer.look()
     assert enforcer.deadlines.earliest_ms() > clock.ms
+
+
+async def test_a_name_with_blanks_around_it_is_the_same_name(service):
+    body = {"user": " mia ", "workspaces": 0}
+    assert (await service.call("PUT", "organizations/acme/budgets", "ada", body))[0] == 200
+    assert (await service.admit("mia", "", team="vision", spec="cpu-small"))[0] == 403
+
+
+@offer_with("limits: {member: {workspaces: 5}}", "limits: {}")
+async def test_where_nothing_is_limited_nobody_sees_what_others_spend(service, clock):
+    await service.run("mia")
+    clock.ms += 3_600_000
+    _, listed = await service.call("GET", "organizations/acme/budgets", "vic")
+    assert listed["budgets"] == []
+    _, listed = await service.call("GET", "organizations/acme/budgets", "mia")
+    assert [b["title"] for b in listed["budgets"]] == ["team Computer Vision"]  # it has a budget, and she is in it

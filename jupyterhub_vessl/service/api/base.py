@@ -160,5 +160,7 @@ def parse_body(model: type[Body], data: object) -> Body:
         if first["type"] == "extra_forbidden":
             known = ", ".join(model.model_fields)
             raise BadInput(f"There is no field {field!r}; fields are {known}.", field=field) from None
+        if not field and first["type"] in ("dict_type", "model_type", "model_attributes_type"):
+            raise BadInput("The request is not a JSON object.") from None
         message = str(first["msg"]).removeprefix("Value error, ")
         raise BadInput(f"{field or 'The request'}: {message}.", field=field) from None

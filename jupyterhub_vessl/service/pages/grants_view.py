@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...model.catalog import ResourceSpec
+from ...model.errors import BadInput
 from ...model.funds import Applies
 from ...model.money import DAY_MS
 from ...model.usage import COMPUTE, STORAGE
@@ -118,7 +119,9 @@ def grant_body(values: Mapping[str, str]) -> dict[str, object]:
     if chosen.startswith(_SPEC):
         applies: dict[str, object] = {"specs": [chosen.removeprefix(_SPEC)]}
     else:
-        applies = dict(KINDS_OF_USE.get(chosen, KINDS_OF_USE[""])[1])
+        if chosen not in KINDS_OF_USE:
+            raise BadInput("Choose one of the list.", field="applies")
+        applies = dict(KINDS_OF_USE[chosen][1])
     last_day_ms = parse_instant(values["expires"], "expires")
     body: dict[str, object] = {name: values[name].strip() for name in ("amount", "reference", "title")}
     return body | {"applies": applies, "expires": None if last_day_ms is None else last_day_ms + DAY_MS}
