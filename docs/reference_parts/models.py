@@ -60,7 +60,7 @@ _WRITTEN = {
     "count": "whole number",
     "instant_ms": "date or instant",
     "given_reference": "text",
-    "currency": "text",
+    "currency": "text or null",
     "person_or_team": "text",
     "target": "address",
 }
