@@ -54,10 +54,10 @@ FULL = Sizes(
 QUICK = Sizes(
     spans_few=500,
     spans_many=5_000,
-    admissions=60,
+    admissions=100,
     settled_spans=2_000,
     idle_spans=30,
-    audited_entries=100_000,
+    audited_entries=300_000,
     servers=500,
     durable_ms=200,
 )

@@ -11,6 +11,7 @@ import click
 
 from ..model.money import format_credits
 from ..model.text import bounded
+from ..model.units import counted
 from .credits_shared import link_to_service, print_json, prints, refuse, service_options
 
 
@@ -36,10 +37,9 @@ def audit(database: str | None, output: str, **service: str | None) -> None:
 
 def _print(found: dict[str, Any]) -> None:
     differences = found["differences"]
-    looked = f"{found['entries']:,} entries of {found['transactions']:,} transactions"
+    looked = counted(found["transactions"], "transaction")
     total = format_credits(sum(found["balances_micros"].values()), found.get("currency", ""), decimals=6).strip()
-    word = "difference" if len(differences) == 1 else "differences"
-    verdict = f"{len(differences):,} {word}" if differences else "every balance is right"
+    verdict = counted(len(differences), "difference") if differences else "every balance is right"
     click.echo(f"{looked}: {verdict}, and all accounts together sum to {total}.")
     for each in differences:
         sentence = f"{each['what']}: {each['found']} is recorded, {each['expected']} follows from the books"
@@ -74,7 +74,6 @@ def audit_database(url: str) -> dict[str, Any]:
     return {
         "ok": not differences,
         "transactions": money.transactions,
-        "entries": money.entries,
         "balances_micros": money.balances_micros,
         "differences": [asdict(difference) for difference in differences],
     }

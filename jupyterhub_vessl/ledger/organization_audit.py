@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from .audit import AuditReport, Difference, audit, audit_usage
 from .postings import account
-from .schema import entries, spans, transactions
+from .schema import spans, transactions
 
 
 def audit_organization(connection: sa.Connection, organization: str, now_ms: int) -> AuditReport:
@@ -16,11 +16,8 @@ def audit_organization(connection: sa.Connection, organization: str, now_ms: int
     prefix = account(organization, "")
     mine = transactions.c.organization == organization
     count = sa.select(sa.func.count()).select_from(transactions)
-    joined = transactions.join(entries, entries.c.transaction_serial == transactions.c.serial)
-    count_entries = sa.select(sa.func.count()).select_from(joined)
     return AuditReport(
         transactions=int(connection.execute(count.where(mine)).scalar_one()),
-        entries=int(connection.execute(count_entries.where(mine)).scalar_one()),
         balances_micros={
             name.removeprefix(prefix): micros
             for name, micros in sorted(found.balances_micros.items())

@@ -77,7 +77,6 @@ class AuditView(Outbound):
     currency: str
     ok: bool
     transactions: int
-    entries: int
     balances_micros: dict[str, int]
     differences: tuple[AuditDifference, ...]
     at_ms: int

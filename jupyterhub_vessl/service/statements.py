@@ -120,7 +120,6 @@ class Statements:
             currency=self._core.organization(organization).currency,
             ok=report.ok,
             transactions=report.transactions,
-            entries=report.entries,
             balances_micros=report.balances_micros,
             differences=tuple(AuditDifference(**vars(difference)) for difference in report.differences),
             at_ms=now_ms,

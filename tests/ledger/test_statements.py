@@ -296,7 +296,7 @@ def test_an_audit_finds_what_is_wrong_in_an_organization_and_tells_nothing_of_an
     books.now_ms += HOUR_MS
     books.settle()
     clean = audit_organization(connection, "acme", books.now_ms)
-    assert (clean.ok, clean.transactions, clean.entries, clean.sum_micros) == (True, 2, 4, 0)
+    assert (clean.ok, clean.transactions, clean.sum_micros) == (True, 2, 0)
     assert clean.balances_micros == {"credits": 49_000_000, "payments": -50_000_000, "usage": 1_000_000}
     for table, change in (
         (balances, {"settled_micros": 1}),
