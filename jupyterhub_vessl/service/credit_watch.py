@@ -55,9 +55,10 @@ class CreditWatch:
     def _is_near(self, state: CreditState, policy: CreditPolicy, now_ms: int) -> bool:
         instants = [state.wallet.reaches_ms(-policy.floor_micros, now_ms)]
         instants += [state.total.reaches_ms(threshold, now_ms) for threshold in policy.thresholds_micros]
-        micros = state.balance_micros(now_ms)
-        slack = state.total.usage.spans
-        undecided = any(abs(micros - t) <= slack for t in (-policy.floor_micros, *policy.thresholds_micros))
+        wallet, balance = state.wallet.micros(now_ms), state.balance_micros(now_ms)
+        slack = state.wallet.usage.spans + 1
+        undecided = abs(wallet + policy.floor_micros) <= slack
+        undecided = undecided or any(abs(balance - t) <= slack for t in policy.thresholds_micros)
         return undecided or any(at is not None and now_ms < at < now_ms + NEAR_MS for at in instants)
 
     def _situation(

@@ -148,3 +148,36 @@ async def test_what_a_grant_for_gpus_pays_for_goes_on_when_the_wallet_is_empty(s
     assert "being paused" in (await view_of(service, cpu))["message"]
     assert (await view_of(service, gpu))["message"] == ""
     assert (await service.admit("tom", "b", team="speech", spec="cpu-small"))[0] == 402
+
+
+async def test_a_wallet_that_rests_at_its_floor_is_not_looked_at_again_and_again(service, clock):
+    """A grant pays for everything, the wallet stands still a micro-credit above the floor, and spans are many."""
+    from jupyterhub_vessl.ledger.postings import CREDITS, USAGE, Transaction, post
+    from jupyterhub_vessl.ledger.spans import STORAGE, open_span
+    from jupyterhub_vessl.service.credit_watch import CreditWatch
+
+    grant = {"amount": "100", "reference": "g", "applies": {"kind": "storage"}}
+    assert (await service.call("POST", "organizations/acme/grants", "ada", grant))[0] == 201
+
+    def many_volumes(connection):
+        used = Transaction("acme", "usage", clock.ms, clock.ms, "test", "earlier use", "test")
+        amount = 60_000_000 - 1
+        post(connection, used, {CREDITS: -amount, USAGE: amount})
+        for number in range(150):
+            open_span(
+                connection,
+                organization="acme",
+                team="vision",
+                person="",
+                workspace_id="",
+                admission_id="",
+                kind=STORAGE,
+                rate_micros_per_hour=192,
+                started_ms=clock.ms,
+                item=f"cluster/v{number}",
+            )
+
+    await service.parts.core.database.run(many_volumes)
+    clock.ms += 12_345
+    _, next_ms = await service.parts.core.database.run(lambda c: CreditWatch(service.parts.core).look(c, "acme"))
+    assert next_ms > clock.ms + 3_600_000
