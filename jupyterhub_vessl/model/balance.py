@@ -62,6 +62,11 @@ class Balance:
         spent = sum(term.micros(at_ms) for term in self.spent)
         return self.base_micros - spent + sum(term.micros(at_ms) for term in self.gained)
 
+    def is_sure(self, threshold_micros: int, at_ms: int) -> bool:
+        """Whether `micros` is on the right side of a threshold for certain: exact, or further away than rounding
+        can move it."""
+        return self.exact or abs(self.micros(at_ms) - threshold_micros) > self.usage.spans + 1
+
     def reaches_ms(self, threshold_micros: int, not_before_ms: int) -> int | None:
         """The first instant at which the balance is at or below a threshold; None when it never is.
 

@@ -55,11 +55,9 @@ class CreditWatch:
     def _is_near(self, state: CreditState, policy: CreditPolicy, now_ms: int) -> bool:
         instants = [state.wallet.reaches_ms(-policy.floor_micros, now_ms)]
         instants += [state.total.reaches_ms(threshold, now_ms) for threshold in policy.thresholds_micros]
-        wallet, balance = state.wallet.micros(now_ms), state.balance_micros(now_ms)
-        slack = state.wallet.usage.spans + 1
-        undecided = abs(wallet + policy.floor_micros) <= slack
-        undecided = undecided or any(abs(balance - t) <= slack for t in policy.thresholds_micros)
-        return undecided or any(at is not None and now_ms < at < now_ms + NEAR_MS for at in instants)
+        sure = state.wallet.is_sure(-policy.floor_micros, now_ms)
+        sure = sure and all(state.total.is_sure(threshold, now_ms) for threshold in policy.thresholds_micros)
+        return not sure or any(at is not None and now_ms < at < now_ms + NEAR_MS for at in instants)
 
     def _situation(
         self,

@@ -95,9 +95,8 @@ def _check_credits(
 
 def _is_close(state: CreditState, usage: UsageClass, needed_micros: int, now_ms: int) -> bool:
     """Whether rounding could decide: then every span is looked at."""
-    slack = state.wallet.usage.spans + 1
-    available = state.available_micros(usage, now_ms)
-    return abs(available) <= slack or abs(available - needed_micros) <= slack
+    granted = state.available_micros(usage, now_ms) - state.wallet.micros(now_ms)
+    return not all(state.wallet.is_sure(limit - granted, now_ms) for limit in (0, needed_micros))
 
 
 def _check_unpaid_starts(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:

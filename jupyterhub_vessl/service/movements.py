@@ -12,6 +12,7 @@ from ..ledger.records import titles_of
 from ..ledger.refunds import refunded_micros, top_up_by_reference
 from ..ledger.schema import transactions
 from ..ledger.spans import COMPUTE, Span, open_spans
+from ..ledger.statements import USAGE_KINDS
 from ..model.errors import BadInput, NotAllowed, NotFound
 from ..model.identity import Principal, Role
 from ..model.money import cumulative_micros
@@ -21,7 +22,6 @@ from .core import Core
 PAGE_LINES = 50
 OPEN_LINES_MAX = 200
 """Usage that still runs is shown on the first page, at most so much of it."""
-USAGE_KINDS = ("usage", "correction")
 KINDS = ("usage", "top-up", "refund", "grant", "expiry", "void", "correction", "opening")
 """Kinds of movements that people see."""
 

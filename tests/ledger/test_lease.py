@@ -245,8 +245,8 @@ async def test_a_removed_lock_file_ends_the_lease(services, sqlite_url, tmp_path
 
 
 async def test_a_database_in_memory_is_nobody_elses(services):
-    await first_writer(services, "sqlite://")
-    await first_writer(services, "sqlite://")
+    one, other = await first_writer(services, "sqlite://"), await first_writer(services, "sqlite://")
+    assert [await one.run(lambda c: c.exec_driver_sql("SELECT 1").scalar()) for one in (one, other)] == [1, 1]
 
 
 @pytest.mark.parametrize(

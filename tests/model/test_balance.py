@@ -69,3 +69,12 @@ def test_days_are_utc_days():
     assert day_start_ms(noon) % 86_400_000 == 0
     assert list(midnights(noon, noon + 86_400_000)) == [day_start_ms(noon) + 86_400_000]
     assert list(midnights(day_start_ms(noon), day_start_ms(noon) + 86_400_000)) == []
+
+
+@given(bases, spans, thresholds)
+def test_what_a_line_is_sure_of_is_so(base, accruals, threshold):
+    exact = running_balance(base, accruals)
+    line = Balance(exact.base_micros, exact.usage)
+    assert exact.is_sure(threshold, T0)
+    if line.is_sure(threshold, T0):
+        assert (line.micros(T0) <= threshold) == (exact.micros(T0) <= threshold)

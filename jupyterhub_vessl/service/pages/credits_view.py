@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from ...ledger.events import Event
+from ...ledger.statements import USAGE_KINDS
 from ...model.identity import Principal, Role
 from ...model.money import format_credits
 from ...model.wire_credits import CreditsView, LedgerLine, LedgerPage
-from ..movements import USAGE_KINDS
 from .credits_query import CreditsQuery
 from .words import FAR_MS, Amount, Instant, amount, duration, instant, instant_in_words, rate, signed_amount
 
