@@ -113,24 +113,27 @@ def _spans() -> None:
         )
 
 
-def _new_tables() -> None:
-    name, big, integer, text = sa.String(255), sa.BigInteger(), sa.Integer(), sa.Text()
+NAME, BIG, INTEGER, TEXT = sa.String(255), sa.BigInteger(), sa.Integer(), sa.Text()
 
-    def column(title: str, kind: Any, nullable: bool = False) -> Any:
-        return sa.Column(title, kind, nullable=nullable)
 
-    def key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
-        return sa.PrimaryKeyConstraint(*columns, name=op.f(f"pk_{table}"))
+def _column(title: str, kind: Any, nullable: bool = False) -> Any:
+    return sa.Column(title, kind, nullable=nullable)
 
+
+def _key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint(*columns, name=op.f(f"pk_{table}"))
+
+
+def _tables_of_usage() -> None:
     op.create_table(
         "meters",
-        column("scope", sa.String(600)),
-        column("organization", name),
-        *(column(title, integer) for title in ("workspaces", "gpus")),
-        column("storage_bytes", big),
-        column("open_spans", integer),
+        _column("scope", sa.String(600)),
+        _column("organization", NAME),
+        *(_column(title, INTEGER) for title in ("workspaces", "gpus")),
+        _column("storage_bytes", BIG),
+        _column("open_spans", INTEGER),
         *(
-            column(title, big)
+            _column(title, BIG)
             for title in (
                 "open_settled_micros",
                 "rate_micros_per_hour",
@@ -141,71 +144,74 @@ def _new_tables() -> None:
                 "changed_ms",
             )
         ),
-        key("meters", "scope"),
+        _key("meters", "scope"),
     )
     op.create_index(op.f("ix_meters_organization"), "meters", ["organization"])
     op.create_table(
         "closings",
-        column("scope", sa.String(600)),
-        *(column(title, big) for title in ("at_ms", "used_micros", "used_rest")),
-        key("closings", "scope", "at_ms"),
+        _column("scope", sa.String(600)),
+        *(_column(title, BIG) for title in ("at_ms", "used_micros", "used_rest")),
+        _key("closings", "scope", "at_ms"),
     )
-    op.create_table("marks", column("name", sa.String(40)), column("value_ms", big), key("marks", "name"))
+    op.create_table("marks", _column("name", sa.String(40)), _column("value_ms", BIG), _key("marks", "name"))
     op.create_table(
         "holds",
-        column("admission_id", sa.String(40)),
-        *(column(title, name) for title in ("organization", "team", "person")),
-        *(column(title, big) for title in ("amount_micros", "rate_micros_per_hour")),
-        *(column(title, big, nullable=True) for title in ("started_ms", "until_ms")),
-        key("holds", "admission_id"),
+        _column("admission_id", sa.String(40)),
+        *(_column(title, NAME) for title in ("organization", "team", "person")),
+        *(_column(title, BIG) for title in ("amount_micros", "rate_micros_per_hour")),
+        *(_column(title, BIG, nullable=True) for title in ("started_ms", "until_ms")),
+        _key("holds", "admission_id"),
     )
     op.create_index(op.f("ix_holds_organization_until_ms"), "holds", ["organization", "until_ms"])
+
+
+def _tables_of_credits() -> None:
     op.create_table(
         "grants",
-        column("id", sa.String(40)),
-        column("number", big),
-        *(column(title, name) for title in ("organization", "title", "actor")),
-        *(column(title, big) for title in ("created_ms", "amount_micros")),
-        column("priority", integer),
-        column("effective_ms", big),
-        column("expires_ms", big, nullable=True),
-        column("applies", text),
-        column("state", sa.String(20)),
-        column("ended_ms", big, nullable=True),
-        *(column(title, big) for title in ("drawn_micros", "drawn_rest", "booked_micros")),
-        key("grants", "id"),
+        _column("id", sa.String(40)),
+        _column("number", BIG),
+        *(_column(title, NAME) for title in ("organization", "title", "actor")),
+        *(_column(title, BIG) for title in ("created_ms", "amount_micros")),
+        _column("priority", INTEGER),
+        _column("effective_ms", BIG),
+        _column("expires_ms", BIG, nullable=True),
+        _column("applies", TEXT),
+        _column("state", sa.String(20)),
+        _column("ended_ms", BIG, nullable=True),
+        *(_column(title, BIG) for title in ("drawn_micros", "drawn_rest", "booked_micros")),
+        _key("grants", "id"),
         sa.UniqueConstraint("number", name=op.f("uq_grants_number")),
     )
     op.create_index(op.f("ix_grants_organization"), "grants", ["organization"])
     op.create_table(
         "cycles",
-        column("organization", name),
-        *(column(title, big, nullable=True) for title in ("exhausted_ms", "hourly_ms")),
-        column("told", text),
-        key("cycles", "organization"),
+        _column("organization", NAME),
+        *(_column(title, BIG, nullable=True) for title in ("exhausted_ms", "hourly_ms")),
+        _column("told", TEXT),
+        _key("cycles", "organization"),
     )
     op.create_table(
         "budgets",
-        column("scope", sa.String(600)),
-        column("organization", name),
-        column("limits", text),
-        column("actor", name),
-        column("at_ms", big),
-        key("budgets", "scope"),
+        _column("scope", sa.String(600)),
+        _column("organization", NAME),
+        _column("limits", TEXT),
+        _column("actor", NAME),
+        _column("at_ms", BIG),
+        _key("budgets", "scope"),
     )
     op.create_index(op.f("ix_budgets_organization"), "budgets", ["organization"])
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        column("organization", name),
-        column("at_ms", big),
-        column("kind", sa.String(40)),
-        *(column(title, text) for title in ("title", "body", "target")),
-        column("attempts", integer),
-        column("next_ms", big),
-        column("done_ms", big, nullable=True),
-        column("outcome", text),
-        key("outbox", "id"),
+        _column("organization", NAME),
+        _column("at_ms", BIG),
+        _column("kind", sa.String(40)),
+        *(_column(title, TEXT) for title in ("title", "body", "target")),
+        _column("attempts", INTEGER),
+        _column("next_ms", BIG),
+        _column("done_ms", BIG, nullable=True),
+        _column("outcome", TEXT),
+        _key("outbox", "id"),
     )
     op.create_index(op.f("ix_outbox_done_ms_next_ms"), "outbox", ["done_ms", "next_ms"])
 
@@ -230,7 +236,8 @@ def upgrade() -> None:
     op.add_column("balances", sa.Column("granted_micros", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("balances", sa.Column("funded_ms", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index(op.f("ix_workspaces_intent"), "workspaces", ["intent"])
-    _new_tables()
+    _tables_of_usage()
+    _tables_of_credits()
     op.execute("INSERT INTO marks (name, value_ms) SELECT 'alive', alive_ms FROM sightings")
     op.drop_table("sightings")
     for table in APPEND_ONLY:
