@@ -365,8 +365,11 @@ async def test_the_loop_survives_trouble_with_the_books(hook, put, notifier, cor
 
             await until(failed)
             patch.undo()
-            await hook.arrived.wait()
-    assert len(hook.received) == 1
+
+            async def received():
+                return len(hook.received) == 1
+
+            await until(received)
 
 
 def test_a_chat_takes_no_text_for_a_link_or_a_call_to_everybody():
