@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,14 +26,16 @@ SPECS = {"cpu-small": 0, "cpu-large": 0, "h100-1": 1, "h100-8": 8}
 class Books:
     """The real ledger in one database, told in commands."""
 
-    def __init__(self, engine: sa.Engine, reopen: Callable[[sa.Engine], sa.Engine]) -> None:
-        self.engine, self._reopen = engine, reopen
+    def __init__(
+        self, engine: sa.Engine, reopen: Callable[[sa.Engine], sa.Engine], close: Callable[[sa.Engine], None]
+    ) -> None:
+        self.engine, self._reopen, self._close = engine, reopen, close
 
     def restart(self) -> None:
         self.engine = self._reopen(self.engine)
 
     def close(self) -> None:
-        self.engine.dispose()
+        self._close(self.engine)
 
     def do(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         with self.engine.begin() as connection:
@@ -122,35 +123,40 @@ def check_books(connection: sa.Connection, now_ms: int) -> None:
 
 # -- databases ---------------------------------------------------------------------
 
-COMPILED: dict[Any, Any] = {}
-"""Statements are compiled once for all the engines of a session."""
 
+def sqlite_books(template: sqlite3.Connection) -> Callable[[], Books]:
+    """Databases in memory, each a copy of a template; a restart is a new connection to a copy of what was there.
 
-def _engine(url: str) -> sa.Engine:
-    engine = open_engine(url)
-    engine.update_execution_options(compiled_cache=COMPILED)
-    return engine
+    Engines are used again by later books, because each compiles its statements anew and keeps them.
+    """
+    idle: list[sa.Engine] = []
 
-
-def sqlite_books(template: sqlite3.Connection, folder: Path | None = None) -> Callable[[], Books]:
-    """Databases in memory, each a copy of a template; a restart is a new engine on a copy of what was there."""
-
-    def copy(source: sqlite3.Connection) -> sa.Engine:
+    def copy(source: sqlite3.Connection) -> sqlite3.Connection:
         target = sqlite3.connect(":memory:", check_same_thread=False)
         source.backup(target)
-        engine = _engine("sqlite://")
-        sa.event.listen(engine, "do_connect", lambda *_: target)
+        return target
+
+    def open_on(engine: sa.Engine, database: sqlite3.Connection) -> sa.Engine:
+        engine.dispose()
+        databases[engine] = database
         return engine
 
     def reopen(engine: sa.Engine) -> sa.Engine:
-        with engine.connect() as connection:
-            connection.rollback()
-            raw = connection.connection.dbapi_connection
-            fresh = copy(raw)
-        engine.dispose()
-        return fresh
+        return open_on(engine, copy(databases[engine]))
 
-    return lambda: Books(copy(template), reopen)
+    def close(engine: sa.Engine) -> None:
+        engine.dispose()
+        idle.append(engine)
+
+    def new_books() -> Books:
+        if not idle:
+            engine = open_engine("sqlite://")
+            sa.event.listen(engine, "do_connect", lambda *_: databases[engine])
+            idle.append(engine)
+        return Books(open_on(idle.pop(), copy(template)), reopen, close)
+
+    databases: dict[sa.Engine, sqlite3.Connection] = {}
+    return new_books
 
 
 def postgresql_books(server: Any) -> Callable[[], Books]:
@@ -158,6 +164,6 @@ def postgresql_books(server: Any) -> Callable[[], Books]:
 
     def reopen(engine: sa.Engine) -> sa.Engine:
         engine.dispose()
-        return _engine(engine.url.render_as_string(hide_password=False))
+        return open_engine(engine.url.render_as_string(hide_password=False))
 
-    return lambda: Books(_engine(server.url(server.new_database())), reopen)
+    return lambda: Books(open_engine(server.url(server.new_database())), reopen, sa.Engine.dispose)

@@ -6,8 +6,9 @@ booked, as a transfer to the wallet, when it ends and when a day closes.  Such a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,19 +68,32 @@ class Grant:
         return f"{GRANT}{self.number}"
 
 
-def _grant(row: sa.Row[Any]) -> Grant:
-    values = dict(row._mapping)
+@cache
+def _applies(text: str) -> Applies:
+    return Applies.model_validate_json(text)
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    values = dict(zip(_COLUMNS, row, strict=True))
     units = values.pop("drawn_micros") * HOUR_MS + values.pop("drawn_rest")
-    values["applies"] = Applies.model_validate_json(values["applies"])
+    values["applies"] = _applies(values["applies"])
     return Grant(**values, drawn_units=units)
+
+
+_COLUMNS = tuple(grants.c.keys())
+
+
+@cache
+def _grants_in(states: tuple[str, ...]) -> Prepared:
+    query = sa.select(grants).where(grants.c.organization == sa.bindparam("of"))
+    if states:
+        query = query.where(sa.or_(*(grants.c.state == state for state in states)))
+    return Prepared(query.order_by(grants.c.number))
 
 
 def list_grants(connection: sa.Connection, organization: str, *states: str) -> tuple[Grant, ...]:
     """Grants of an organization, oldest first; those in some states, or all."""
-    query = sa.select(grants).where(grants.c.organization == organization)
-    if states:
-        query = query.where(grants.c.state.in_(states))
-    return tuple(_grant(row) for row in connection.execute(query.order_by(grants.c.number)))
+    return tuple(map(_grant, _grants_in(states).run(connection, {"of": organization})))
 
 
 def insert_grant(connection: sa.Connection, grant: Grant, now_ms: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ..model.money import DAY_MS, Accrual, charge_micros
+from .prepared import Prepared
 from .schema import spans, transactions, workspaces
 
 MOVING = transactions.c.kind != "draw"
@@ -87,6 +88,31 @@ def movements(
     return tuple(Movement(**row._mapping) for row in rows)
 
 
+_OF: sa.BindParameter[str] = sa.bindparam("of")
+_AT: sa.BindParameter[int] = sa.bindparam("at")
+_BOOKED = Prepared(
+    sa.select(sa.func.coalesce(sa.func.sum(transactions.c.amount_micros), sa.literal_column("0"))).where(
+        transactions.c.organization == _OF, transactions.c.at_ms <= _AT
+    )
+)
+_ACROSS = Prepared(  # no booking of usage is longer than a day
+    sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, transactions.c.from_ms)
+    .join(spans, spans.c.id == transactions.c.span_id)
+    .where(
+        transactions.c.organization == _OF,
+        transactions.c.kind == sa.literal_column("'usage'"),
+        transactions.c.at_ms > _AT,
+        transactions.c.at_ms <= sa.bindparam("day_after"),
+        transactions.c.from_ms < _AT,
+    )
+)
+_OPEN_THEN = Prepared(
+    sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_ms).where(
+        spans.c.organization == _OF, spans.c.ended_ms.is_(None), spans.c.settled_ms < _AT
+    )
+)
+
+
 def balance_as_of(connection: sa.Connection, organization: str, at_ms: int) -> int:
     """An organization's balance at any instant up to now, to the micro-credit.
 
@@ -94,28 +120,8 @@ def balance_as_of(connection: sa.Connection, organization: str, at_ms: int) -> i
     accrued and is not booked yet.  What is learnt later about the past is booked when it is learnt, so the
     answer for a past instant only changes when a span turns out to have ended before it was booked.
     """
-    mine = transactions.c.organization == organization
-    booked = sa.select(sa.func.coalesce(sa.func.sum(transactions.c.amount_micros), 0)).where(
-        mine, transactions.c.at_ms <= at_ms
-    )
-    balance = int(connection.execute(booked).scalar_one())
-    # no booking of usage is longer than a day
-    across = (
-        sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, transactions.c.from_ms)
-        .join(spans, spans.c.id == transactions.c.span_id)
-        .where(
-            mine,
-            transactions.c.kind == "usage",
-            transactions.c.at_ms > at_ms,
-            transactions.c.at_ms <= at_ms + DAY_MS,
-            transactions.c.from_ms < at_ms,
-        )
-    )
-    for rate, started_ms, from_ms in connection.execute(across):
+    values = {"of": organization, "at": at_ms, "day_after": at_ms + DAY_MS}
+    balance = int(_BOOKED.run(connection, values).scalar_one())
+    for rate, started_ms, from_ms in (*_ACROSS.run(connection, values), *_OPEN_THEN.run(connection, values)):
         balance -= charge_micros(Accrual(rate, started_ms), from_ms, at_ms)
-    open_then = sa.select(spans.c.rate_micros_per_hour, spans.c.started_ms, spans.c.settled_ms).where(
-        spans.c.organization == organization, spans.c.ended_ms.is_(None), spans.c.settled_ms < at_ms
-    )
-    for rate, started_ms, settled_ms in connection.execute(open_then):
-        balance -= charge_micros(Accrual(rate, started_ms), settled_ms, at_ms)
     return balance

@@ -100,6 +100,11 @@ def scopes_of(organization: str, team: str, person: str, usage: UsageClass | Non
 
 _COLUMNS = tuple(column.name for column in meters.c)
 _READ = Prepared(sa.select(meters).where(meters.c.scope == sa.bindparam("of")))
+_LIST = Prepared(  # not LIKE: names may hold its wildcards
+    sa.select(meters)
+    .where(meters.c.scope >= sa.bindparam("first"), meters.c.scope < sa.bindparam("last"))
+    .order_by(meters.c.scope)
+)
 _INSERT = Prepared(meters.insert().values({name: sa.bindparam(name) for name in _COLUMNS}))
 _UPDATE = Prepared(
     meters.update()
@@ -154,11 +159,7 @@ def read_meter(connection: sa.Connection, scope: str) -> Meter:
 
 def list_meters(connection: sa.Connection, prefix: str = "") -> tuple[Meter, ...]:
     """Meters whose scope begins with a prefix, such as ``acme/class/``."""
-    query = sa.select(meters)
-    if prefix:
-        # not LIKE: names may hold its wildcards
-        query = query.where(meters.c.scope >= prefix, meters.c.scope < prefix + "\U0010ffff")
-    return tuple(_meter(row) for row in connection.execute(query.order_by(meters.c.scope)))
+    return tuple(map(_meter, _LIST.run(connection, {"first": prefix, "last": prefix + "\U0010ffff"})))
 
 
 def organizations_with_meters(connection: sa.Connection) -> tuple[str, ...]:
