@@ -1,0 +1,143 @@
+"""The switches of a test: what goes wrong with the server, with pods and with nodes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from .cluster import Cluster
+from .faults import Faults
+from .http_door import Door
+from .kinds import KINDS
+from .problems import Refused
+from .registry import Registry
+from .store import Store
+
+_LOW = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi. "
+
+
+class Switches:
+    """Faults of the server, and what happens to pods."""
+
+    _cluster: Cluster
+    _registry: Registry
+    _store: Store
+    _door: Door
+    _faults: Faults
+
+    # the server --------------------------------------------------------------------------------------------------
+
+    def hang(self) -> None:
+        """Take connections and requests, and answer nothing; open watches are silent."""
+        self._door.hanging = True
+
+    def stop_hanging(self) -> None:
+        """Answer again, also what was asked in the meantime."""
+        self._door.wake()
+
+    def fail(
+        self,
+        status: int,
+        *,
+        times: int | None = 1,
+        verb: str | None = None,
+        resource: str | None = None,
+        name: str | None = None,
+        message: str | None = None,
+        reason: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> int:
+        """Answer the next ``times`` requests (None: all) with a status; returns a number for `heal`."""
+        selected = {"times": times, "verb": verb, "resource": resource, "name": name}
+        words = {"message": message, "reason": reason, "retry_after_seconds": retry_after_seconds}
+        return self._faults.fail(status, **selected, **words)  # type: ignore[arg-type]
+
+    def delay(
+        self, seconds: float, *, times: int | None = None, verb: str | None = None, resource: str | None = None
+    ) -> int:
+        """Answer late; returns a number for `heal`."""
+        return self._faults.delay(seconds, times=times, verb=verb, resource=resource)
+
+    def deny_by_webhook(
+        self,
+        webhook: str = "policy.example.com",
+        message: str = "not allowed here",
+        *,
+        resource: str | None = "pods",
+        verb: str | None = "create",
+        times: int | None = None,
+    ) -> int:
+        """Deny requests as a validating admission webhook; returns a number for `heal`."""
+        return self._faults.deny_by_webhook(webhook, message, resource=resource, verb=verb, times=times)
+
+    def heal(self, number: int | None = None) -> None:
+        """Switch off one of `fail`, `delay` and `deny_by_webhook`, or all of them."""
+        self._faults.heal(number)
+
+    def expire_credentials(self) -> None:
+        """401 for everybody."""
+        self._faults.expired = True
+
+    def renew_credentials(self) -> None:
+        """The end of that."""
+        self._faults.expired = False
+
+    def forget_history(self) -> None:
+        """410 for old versions and for lists to be continued; open watches get an ERROR."""
+        self._store.forget()
+        self._door.forget_snapshots()
+
+    def cut_watches(self) -> None:
+        """End all open watches as a server does from time to time."""
+        for watch in self._door.watches:
+            watch.end()
+
+    def open_watches(self, plural: str | None = None) -> int:
+        """How many watches are open."""
+        return sum(1 for watch in self._door.watches if plural in (None, watch.kind.plural))
+
+    def set_quota(self, namespace: str, hard: Mapping[str, str], name: str = "quota") -> None:
+        """Limit a namespace; what is there already stays."""
+        metadata = {"namespace": namespace, "name": name}
+        with contextlib.suppress(Refused):
+            self._registry.delete(KINDS["resourcequotas"], namespace, name)
+        body = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": metadata, "spec": {"hard": dict(hard)}}
+        self._registry.create(KINDS["resourcequotas"], namespace, body)
+
+    # pods and nodes ----------------------------------------------------------------------------------------------
+
+    def make_ready(self, namespace: str, name: str) -> None:
+        """A hollow pod runs and is ready now."""
+        self._cluster.kubelet.worker(namespace, name).make_ready()
+
+    def exit_pod(self, namespace: str, name: str, exit_code: int, reason: str = "") -> None:
+        """The container of a hollow pod ends by itself."""
+        self._cluster.kubelet.worker(namespace, name).exited(exit_code, reason)
+
+    def oom_kill(self, namespace: str, name: str) -> None:
+        """The container needs more memory than it may have: OOMKilled, 137, restarted as its policy says."""
+        self._cluster.kubelet.worker(namespace, name).kill_for_memory()
+
+    def evict(self, namespace: str, name: str, message: str = _LOW) -> None:
+        """The kubelet ends the pod to save its node: Failed, Evicted."""
+        self._cluster.kubelet.worker(namespace, name).evict(message)
+
+    def lose_node(self, name: str) -> None:
+        """A node does not answer any more; its pods are marked for deletion and stay Terminating."""
+        self._cluster.lose_node(name)
+
+    def restore_node(self, name: str) -> None:
+        """The node answers again; the marked pods go."""
+        self._cluster.restore_node(name)
+
+    def hold_deletion(self, namespace: str, name: str) -> None:
+        """A deleted pod stays Terminating, as on a kubelet that is stuck; only a forced deletion removes it."""
+        self._cluster.kubelet.held.add((namespace, name))
+
+    def release_deletion(self, namespace: str, name: str) -> None:
+        """The end of that: a pod that was deleted goes."""
+        kubelet = self._cluster.kubelet
+        kubelet.held.discard((namespace, name))
+        pod = self._store.get("pods", namespace, name)
+        if pod is not None and "deletionTimestamp" in pod["metadata"]:
+            kubelet.finish(pod)
