@@ -27,11 +27,13 @@ from jupyterhub_vessl.ledger.schema import admissions, spans, workspaces
 from jupyterhub_vessl.model.availability import Capacity
 from jupyterhub_vessl.model.identity import principal_from_groups
 from jupyterhub_vessl.model.money import MICROS
-from jupyterhub_vessl.model.plan import Owner, WorkspacePlan, resolve
+from jupyterhub_vessl.model.plan import Owner, WorkspacePlan
 from jupyterhub_vessl.model.reconcile import HubServer
 from jupyterhub_vessl.model.request import parse_request
+from jupyterhub_vessl.model.resolving import resolve
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.admission import Admissions
+from jupyterhub_vessl.service.clusters import Look
 from jupyterhub_vessl.service.core import Core
 from jupyterhub_vessl.service.enforcer import Enforcer
 from jupyterhub_vessl.service.openings import open_books
@@ -108,11 +110,8 @@ class StandInClusters:
     async def capacities(self) -> dict[str, Capacity]:
         return CAPACITIES
 
-    async def running(self) -> frozenset[str]:
-        return self.alive
-
-    def knows(self, _cluster: str) -> bool:
-        return True
+    async def look(self) -> Look:
+        return Look(dict.fromkeys(CAPACITIES, self.alive))
 
 
 @dataclass

@@ -20,6 +20,7 @@ from .model.wire import (
     Caller,
     EndedReport,
     ErrorBody,
+    NoticeReport,
     OfferView,
     ReadyReport,
     Recorded,
@@ -64,6 +65,10 @@ class ServiceClient:
     async def ended(self, admission_id: str, report: EndedReport) -> Recorded:
         """Report that the workspace has ended; billing stops.  Reporting twice changes nothing."""
         return await self._call("POST", f"admissions/{admission_id}/ended", report, Recorded)
+
+    async def notice(self, admission_id: str, report: NoticeReport) -> Recorded:
+        """Report what happened to a workspace that goes on.  Reporting twice changes nothing."""
+        return await self._call("POST", f"admissions/{admission_id}/notice", report, Recorded)
 
     async def form(self, caller: Caller) -> OfferView:
         """What a person may choose for one of their servers."""

@@ -9,6 +9,7 @@ from .check import check
 from .credits import credits
 from .demo import demo
 from .serve import serve
+from .volume import volume
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,3 +22,4 @@ cli.add_command(check)
 cli.add_command(credits)
 cli.add_command(demo)
 cli.add_command(serve)
+cli.add_command(volume)

@@ -264,6 +264,36 @@ admissions = sa.Table(
     sa.Index(None, "ended_ms"),
 )
 
+volumes = sa.Table(
+    "volumes",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("slot", sa.String(600), unique=True),
+    sa.Column("organization", Name, nullable=False),
+    sa.Column("name", Name, nullable=False),
+    sa.Column("title", Name, nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("cluster", Name, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("teams", sa.Text, nullable=False),
+    sa.Column("mount_path", Name, nullable=False),
+    sa.Column("claim", Name, nullable=False),
+    sa.Column("adopted", sa.Boolean, nullable=False),
+    sa.Column("declared", sa.Boolean, nullable=False),
+    sa.Column("created_by", Name, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("seen_on", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("ended_ms", sa.BigInteger),
+    sa.Index(None, "organization", "name"),
+)
+"""The storage registry.  ``slot`` is ``organization/name`` while a volume lives and NULL once it has ended, so that
+the name can be used again for a new volume with a new id.  ``teams`` is what each may do (JSON, in the order in
+which they pay), ``seen_on`` the clusters that have had it (JSON list), ``request`` what was asked for at its
+creation, empty for a volume of vessl.yaml.  One of those that has ended was let go: its files are kept."""
+
 events = sa.Table(
     "events",
     metadata,

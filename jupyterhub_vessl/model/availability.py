@@ -14,8 +14,9 @@ from .units import format_bytes, format_cpu
 class Capacity(BaseModel):
     """The largest workspace that a cluster can hold at all, not what is free at the moment.
 
-    ``gpus`` counts devices by type, the type in capitals as in ``H100``.  ``reachable`` is False for a
-    cluster that this installation has no hands for, or that does not answer; ``why`` says so in a phrase.
+    ``gpus`` counts devices by type, the type in capitals as in ``H100``; None when nobody may look.
+    ``reachable`` is False for a cluster that this installation has no hands for, or that does not answer;
+    ``why`` says so in a phrase.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,7 +25,7 @@ class Capacity(BaseModel):
     why: str = ""
     cpu_millis: int | None = None
     memory_bytes: int | None = None
-    gpus: dict[str, int] = {}
+    gpus: dict[str, int] | None = {}
 
 
 def spec_obstacle(spec: ResourceSpec, cluster: str, kind: ClusterKind, capacity: Capacity) -> str:
@@ -34,7 +35,7 @@ def spec_obstacle(spec: ResourceSpec, cluster: str, kind: ClusterKind, capacity:
     if not capacity.reachable:
         return capacity.why or "this cluster cannot be reached"
     place = "this machine" if kind is ClusterKind.LOCAL else "this cluster"
-    if spec.gpu is not None:
+    if spec.gpu is not None and capacity.gpus is not None:
         have = capacity.gpus.get(spec.gpu.type.upper(), 0)
         if have < spec.gpu.count:
             found = f"has {have} × {spec.gpu.type}" if have else f"has no {spec.gpu.type} GPU"

@@ -7,91 +7,19 @@ Maps are keyed by name so that Helm values files merge.  Keys in the document ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from .errors import BadInput
+from .catalog_base import Amount, Cpu, Grace, MountPath, Name, Part, Price, Seconds, Size, Target, Title, Variables
+from .catalog_kubernetes import CustomImages, KubernetesSpec, ObjectName, PullPolicy, RegistryCredential, TcpService
+from .catalog_storage import Storage
 from .identity import ClaimRule
 from .limits import OrganizationLimits, TeamLimits
-from .money import MICROS, MONTH_HOURS, divide_half_even, parse_credit_micros
-from .notify import check_target
-from .paths import check_mount_path
-from .request import check_environment
-from .text import check_name, check_plain_text
-from .units import GIB, parse_cpu_millis, parse_duration_seconds, parse_size_bytes
-
-PRICE_MICROS_MAX = 10**6 * MICROS
-"""So that the sum of many spans over many years fits the 64 bits of a database."""
-
-
-def _price(value: object) -> int:
-    try:
-        micros = parse_credit_micros(value)
-    except BadInput as error:
-        raise ValueError("write a price as a number such as 2.39 (at most six decimals)") from error
-    if not 0 <= micros <= PRICE_MICROS_MAX:
-        raise ValueError("a price is 0 or more, and at most 1,000,000")
-    return micros
-
-
-def _amount(value: object) -> int:
-    try:
-        micros = parse_credit_micros(value)
-    except BadInput as error:
-        raise ValueError("write an amount of credits such as 10 (at most six decimals)") from error
-    if micros < 0:
-        raise ValueError("an amount of credits is 0 or more")
-    return micros
-
-
-def _title(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("write a title as text")
-    return check_plain_text(value, characters_max=120)
-
-
-def _mount_path(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("write an absolute path such as /data")
-    return check_mount_path(value)
-
-
-def _grace(value: object) -> int | None:
-    """A duration, or ``never``."""
-    return None if value is None or value == "never" else parse_duration_seconds(value)
-
-
-def _target(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("write where to send notices, such as mailto:ops@acme.example or env:SLACK_URL")
-    return check_target(value)
-
-
-def _variables(value: object) -> dict[str, str]:
-    return check_environment(value)
-
-
-Name = Annotated[str, BeforeValidator(lambda value: check_name(value) if isinstance(value, str) else value)]
-Title = Annotated[str, BeforeValidator(_title)]
-Price = Annotated[int, BeforeValidator(_price)]
-Amount = Annotated[int, BeforeValidator(_amount)]
-Size = Annotated[int, BeforeValidator(parse_size_bytes)]
-Cpu = Annotated[int, BeforeValidator(parse_cpu_millis)]
-Seconds = Annotated[int, BeforeValidator(parse_duration_seconds)]
-Grace = Annotated[int | None, BeforeValidator(_grace)]
-Target = Annotated[str, BeforeValidator(_target)]
-MountPath = Annotated[str, BeforeValidator(_mount_path)]
-
-
-class Part(BaseModel):
-    """Base of every part of the offer: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
-
+from .money import MICROS
+from .request import ImageUrl
 
 PRESET_BUFFER_MICROS = {"buffer": 10 * MICROS, "pause-at-zero": 0}
 
@@ -147,7 +75,7 @@ class Organization(Part):
     title: Title
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     credits: CreditPolicy = CreditPolicy()
-    contact: Annotated[str, BeforeValidator(_title)] | None = None
+    contact: Title | None = None
     limits: OrganizationLimits = OrganizationLimits()
     teams: dict[Name, Team] = Field(min_length=1)
 
@@ -156,7 +84,7 @@ class Identity(Part):
     """How SSO claims become memberships, and what somebody in no team is told."""
 
     rules: tuple[ClaimRule, ...] = ()
-    contact: Annotated[str, BeforeValidator(_title)] | None = None
+    contact: Title | None = None
 
 
 class ClusterKind(str, Enum):
@@ -167,18 +95,40 @@ class ClusterKind(str, Enum):
     LOCAL = "local"
 
 
+class StorageClasses(Part):
+    """Storage classes of one cluster, where they differ from what ``storage`` says for all."""
+
+    workspace: ObjectName | None = None
+    cluster: ObjectName | None = None
+
+
 class Cluster(Part):
-    """A place where workspaces run; open to the listed teams, or to all."""
+    """A place where workspaces run; open to the listed teams, or to all.
+
+    ``context`` is a kubeconfig context; without one it is the cluster in which the hub runs.  ``namespace`` is
+    where its pods and volumes are, by default the hub's own.  ``tcp_service`` is how tcp ports are reached.
+    """
 
     kind: ClusterKind
     title: Title | None = None
     teams: tuple[Name, ...] | None = None
+    context: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    namespace: ObjectName | None = None
+    tcp_service: TcpService | None = None
+    storage_classes: StorageClasses | None = None
+
+    @model_validator(mode="after")
+    def _kubernetes_only(self) -> Cluster:
+        extra = [key for key in ("context", "namespace", "tcp_service", "storage_classes") if getattr(self, key)]
+        if extra and self.kind is not ClusterKind.KUBERNETES:
+            raise ValueError(f"{extra[0]} belongs to clusters of kind kubernetes")
+        return self
 
 
 class Gpu(Part):
     """GPU type and how many of them."""
 
-    type: Annotated[str, BeforeValidator(_title)]
+    type: Title
     count: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
@@ -193,15 +143,7 @@ class ResourceSpec(Part):
     rate_micros_per_hour: Price = Field(alias="price_per_hour")
     clusters: tuple[Name, ...] | None = None
     teams: tuple[Name, ...] | None = None
-
-
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
-
-
-def _image_url(value: object) -> str:
-    if not isinstance(value, str) or not _IMAGE.fullmatch(value) or ".." in value:
-        raise ValueError("write an image reference such as quay.io/jupyter/scipy-notebook:2026-10-20")
-    return value
+    kubernetes: KubernetesSpec = KubernetesSpec()
 
 
 class Image(Part):
@@ -212,8 +154,10 @@ class Image(Part):
     """
 
     title: Title
-    description: Annotated[str, BeforeValidator(_title)] | None = None
-    url: Annotated[str, BeforeValidator(_image_url)] | None = None
+    description: Title | None = None
+    url: ImageUrl | None = None
+    pull_policy: PullPolicy | None = None
+    credential: Name | None = None
     teams: tuple[Name, ...] | None = None
 
 
@@ -228,86 +172,23 @@ class Preset(Part):
     """A named bundle: spec, image, storage, ports and environment."""
 
     title: Title
-    description: Annotated[str, BeforeValidator(_title)] | None = None
+    description: Title | None = None
     spec: Name
     image: Name
     storage: dict[Name, MountPath] = {}
     ports: dict[Name, PortOffer] = {}
-    environment: Annotated[dict[str, str], BeforeValidator(_variables)] = {}
+    environment: Variables = {}
     teams: tuple[Name, ...] | None = None
 
 
-class Access(str, Enum):
-    """What a team may do with a volume."""
-
-    READ_WRITE = "rw"
-    READ_ONLY = "ro"
-
-
-class WorkspaceStorage(Part):
-    """The workspace volume: the home directory of one workspace; survives pause, dies with termination."""
-
-    size_bytes: Size = Field(default=20 * GIB, alias="size")
-    mount_path: MountPath = "/home/jovyan"
-    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
-
-
-class TemporaryStorage(Part):
-    """Scratch space of the size that the resource spec gives; wiped at every stop."""
-
-    mount_path: MountPath = "/scratch"
-
-
-class ClusterVolume(Part):
-    """A volume on one cluster that teams share; survives termination."""
-
-    title: Title | None = None
-    cluster: Name
-    size_bytes: Size = Field(alias="size")
-    teams: dict[Name, Access] = Field(min_length=1)
-    mount_path: MountPath | None = None
-
-
-class ClusterStorage(Part):
-    """Cluster storage: volumes that admins declare, billed for their size until they are taken out.
-
-    The price is per provisioned GiB and month of 730 hours; the default is the product's (seed 001).
-    """
-
-    month_micros_per_gib: Price = Field(default=200_000, alias="price_per_gib_month")
-    volumes: dict[Name, ClusterVolume] = {}
-
-
-class ObjectVolume(Part):
-    """A volume that every cluster can mount; never at the home directory."""
-
-    title: Title | None = None
-    size_bytes: Size = Field(alias="size")
-    teams: dict[Name, Access] = Field(min_length=1)
-    mount_path: MountPath | None = None
-
-
-class ObjectStorage(Part):
-    """Object storage and where it is mounted by default."""
-
-    mount_path: MountPath = "/shared"
-    month_micros_per_gib: Price = Field(default=0, alias="price_per_gib_month")
-    volumes: dict[Name, ObjectVolume] = {}
-
-
-class Storage(Part):
-    """Everything about volumes."""
-
-    workspace: WorkspaceStorage = WorkspaceStorage()
-    temporary: TemporaryStorage = TemporaryStorage()
-    cluster: ClusterStorage = ClusterStorage()
-    object: ObjectStorage = ObjectStorage()
-
-
 class Policies(Part):
-    """How long a stopped workspace may take to save itself before it is ended."""
+    """How long a stopped workspace may take to save itself, and what becomes of what nobody owns."""
 
     stop_grace_seconds: Seconds = Field(default=5, alias="stop_grace")
+    orphans: Literal["end", "report"] = "end"
+    """What runs on a cluster without a server that leads to it: nobody can use it, and nobody pays for it."""
+    orphan_volumes: Literal["report", "delete"] = "report"
+    """Claims on Kubernetes that were made here and belong to no volume and no workspace any more."""
 
 
 class Offer(Part):
@@ -318,6 +199,8 @@ class Offer(Part):
     clusters: dict[Name, Cluster] = Field(min_length=1)
     resource_specs: dict[Name, ResourceSpec] = Field(min_length=1)
     images: dict[Name, Image] = Field(min_length=1)
+    custom_images: CustomImages | None = None
+    registry_credentials: dict[Name, RegistryCredential] = {}
     presets: dict[Name, Preset] = {}
     storage: Storage = Storage()
     policies: Policies = Policies()
@@ -332,8 +215,3 @@ class Offer(Part):
     def teams_by_organization(self) -> dict[str, tuple[str, ...]]:
         """Team names of every organization."""
         return {name: tuple(org.teams) for name, org in self.organizations.items()}
-
-
-def hour_rate_of_storage(month_micros_per_gib: int, size_bytes: int) -> int:
-    """Micro-credits per hour of a provisioned volume; a month has 730 hours (seed 001 gives the monthly price)."""
-    return divide_half_even(month_micros_per_gib * size_bytes, GIB * MONTH_HOURS)

@@ -36,11 +36,32 @@ def log_file(workspace_id: str) -> PurePosixPath:
     return PurePosixPath("logs", f"{workspace_id}.log")
 
 
+def claim_folder(claim: str) -> PurePosixPath:
+    """What backs a volume of the registry, by its claim: a folder, or a link to one that is named in vessl.yaml.
+
+    The claim is made of an id that is used once, so a new volume with an old name never finds old files.
+    """
+    return PurePosixPath("volumes/claims", claim)
+
+
+def declared_folder(kind: str, organization: str, cluster: str, name: str) -> PurePosixPath:
+    """The folder of a volume that vessl.yaml declares: an operator finds it by its name.
+
+    ``cluster`` is empty for object storage, which all local clusters share.
+    """
+    return PurePosixPath("volumes", kind, organization, cluster or "all", name)
+
+
 def mount_folder(mount: Mount, cluster: str, workspace_id: str) -> PurePosixPath:
-    """The folder that holds a mount's files."""
+    """The folder that holds a mount's files.
+
+    A mount without a claim is of a volume that vessl.yaml declares, or of a plan from before there were others.
+    """
     if mount.kind is MountKind.WORKSPACE:
         return workspace_folder(workspace_id)
     if mount.kind is MountKind.TEMPORARY:
         return temporary_folder(workspace_id)
-    place = cluster if mount.kind is MountKind.CLUSTER else "all"
-    return PurePosixPath("volumes", mount.kind.value, mount.organization, place, mount.volume)
+    if mount.claim:
+        return claim_folder(mount.claim)
+    place = cluster if mount.kind is MountKind.CLUSTER else ""
+    return declared_folder(mount.kind.value, mount.organization, place, mount.volume)

@@ -7,7 +7,9 @@ Hooks give promptness, reconciliation gives truth (DESIGN §4).  Each rule is on
 * an admission that never became ready, and that the hub does not know, ends and costs nothing;
 * while the hub does not answer, nothing is concluded from its silence, but a workspace whose cluster says that
   its process is gone ends when it was last seen alive;
-* a process that runs without an open admission is ended: no server leads to it, and nobody pays for it.
+* while a cluster does not answer, nothing is concluded from its silence either;
+* a process or pod that runs without an open admission is an orphan: no server leads to it, and nobody pays for it;
+* a claim that was made here, and that no volume and no workspace of the books owns, is one too.
 
 A disagreement must be seen in two passes in a row before anything is done, so that a start or stop that is
 under way while the lists are taken is left alone.
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .lifecycle import EndReason
+from .volumes import FoundVolume, VolumeState
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class HubServer:
 class OpenAdmission:
     """An admission that is not over, and when its workspace was last seen alive.
 
-    ``alive`` is what its cluster says now, None when the cluster cannot be asked.
+    ``alive`` is what its cluster says now, None when the cluster cannot be asked or did not answer.
     """
 
     admission_id: str
@@ -67,9 +70,17 @@ class StopServer:
 
 @dataclass(frozen=True)
 class EndOrphan:
-    """End a workspace's process that nothing was admitted for."""
+    """End a workspace's process or pod that nothing was admitted for."""
 
     workspace_id: str
+
+
+@dataclass(frozen=True)
+class OrphanClaim:
+    """A claim on a cluster that nothing owns."""
+
+    cluster: str
+    found: FoundVolume
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class EndAdmission:
 
 
 Suspect = tuple[str, str, str]
-"""A disagreement as it is remembered from one pass to the next: (kind, user or admission id, server name)."""
+"""A disagreement as it is remembered from one pass to the next: (kind, user, cluster or id, server name or claim)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ def reconcile(
     admissions
         Open admissions, read before ``servers`` and ``running`` were asked for.
     running
-        Ids of all workspaces that the clusters run.
+        Ids of all workspaces that run on the clusters that answered, without those that are being ended already.
     suspected
         ``suspects`` of the pass before.
     """
@@ -147,3 +158,26 @@ def _why_over(admission: OpenAdmission, servers: Mapping[tuple[str, str], HubSer
             return None
         return "the hub no longer runs it" if admission.ready else ""
     return "its process is gone" if admission.ready and admission.alive is False else None
+
+
+def unowned_claims(
+    found: Mapping[str, tuple[FoundVolume, ...]], owned: frozenset[str], suspected: frozenset[Suspect]
+) -> tuple[tuple[OrphanClaim, ...], frozenset[Suspect]]:
+    """(claims that were unowned in this pass and the one before, what to look at again).
+
+    Parameters
+    ----------
+    found
+        What is on each cluster that answered, listed before ``owned`` was read.
+    owned
+        Names of all claims with an owner in the books.
+    """
+    suspects = {
+        ("claim", cluster, volume.claim): OrphanClaim(cluster, volume)
+        for cluster, volumes in found.items()
+        for volume in volumes
+        if (volume.volume_id or volume.workspace_id)
+        and volume.state is not VolumeState.DELETING
+        and volume.claim not in owned
+    }
+    return tuple(suspects[key] for key in suspects if key in suspected), frozenset(suspects)

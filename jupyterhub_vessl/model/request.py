@@ -25,6 +25,7 @@ TITLE_CHARACTERS_MAX = 80
 VALUE_CHARACTERS_MAX = 4096
 PORT_MIN, PORT_MAX = 1024, 65535
 
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _RESERVED_PREFIXES = (
     "JUPYTERHUB_",
@@ -37,7 +38,21 @@ _RESERVED_PREFIXES = (
     "SLURM_",
     "KUBERNETES_",
 )
-_RESERVED = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "ENV", "IFS", "TMPDIR", "XDG_RUNTIME_DIR"})
+DEVICE_VARIABLES = (
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_MIG_CONFIG_DEVICES",
+    "NVIDIA_MIG_MONITOR_DEVICES",
+    "NVIDIA_IMEX_CHANNELS",
+    "AMD_VISIBLE_DEVICES",
+    "HABANA_VISIBLE_DEVICES",
+    "ASCEND_VISIBLE_DEVICES",
+    "AWS_NEURON_VISIBLE_DEVICES",
+)
+"""Variables by which container runtimes give devices to a container, past what was admitted."""
+
+_RESERVED = frozenset(DEVICE_VARIABLES) | frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "ENV", "IFS", "TMPDIR", "XDG_RUNTIME_DIR"}
+)
 
 
 def _text(value: object) -> str:
@@ -56,6 +71,12 @@ def _path(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("write an absolute path such as /data")
     return check_mount_path(value)
+
+
+def _image_url(value: object) -> str:
+    if not isinstance(value, str) or not _IMAGE.fullmatch(value) or ".." in value:
+        raise ValueError("write an image reference such as quay.io/jupyter/scipy-notebook:2026-10-20")
+    return value
 
 
 def _port(value: object) -> int:
@@ -108,6 +129,7 @@ def _ports(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, BeforeValidator(_name)]
 Path = Annotated[str, BeforeValidator(_path)]
+ImageUrl = Annotated[str, BeforeValidator(_image_url)]
 
 
 class PortRequest(BaseModel):
@@ -128,6 +150,9 @@ class WorkspaceRequest(BaseModel):
         A free title, shown in lists.
     team, cluster, preset, spec, image
         Names in the offer.
+    image_url, credential_name
+        Instead of ``image``: any image of a registry that the offer allows, and the name of the credential that
+        its registry needs.
     storage
         Mount path by volume name; None takes the preset's, an empty map takes none.
     ports, environment
@@ -142,6 +167,8 @@ class WorkspaceRequest(BaseModel):
     preset: Name | None = None
     spec: Name | None = None
     image: Name | None = None
+    image_url: ImageUrl | None = None
+    credential_name: Name | None = None
     storage: Annotated[dict[Name, Path], BeforeValidator(_storage)] | None = None
     ports: Annotated[dict[Name, PortRequest], BeforeValidator(_ports)] | None = None
     environment: Annotated[dict[str, str], BeforeValidator(check_environment)] | None = Field(default=None)
@@ -184,4 +211,5 @@ def _bad_input(error: ValidationError | RecursionError) -> BadInput:
     message = message if message[1:2].isupper() else message[:1].lower() + message[1:]
     kinds = {"storage": "volume", "ports": "port"}
     subject = f"{kinds[field]} {where[1]}" if field in kinds and len(where) > 1 else field or "the request"
+    subject = subject.replace("_", " ")
     return BadInput(f"{subject[:1].upper()}{subject[1:]}: {message}.", field=field)

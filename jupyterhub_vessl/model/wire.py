@@ -6,7 +6,7 @@ Requests refuse unknown keys; answers ignore them, so that an older client can t
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -63,6 +63,17 @@ class EndedReport(Inbound):
     elapsed_ms: Annotated[int, Field(ge=0, le=7 * 24 * 3_600_000)] = 0
 
 
+class NoticeReport(Inbound):
+    """Something happened to a workspace that goes on: its server ran out of memory and was started again in place.
+
+    ``restarts`` counts how often since it was started, so that a report that is repeated tells nothing twice.
+    """
+
+    kind: Literal["out-of-memory", "restarted"]
+    restarts: Annotated[int, Field(ge=1, le=1_000_000)]
+    detail: Annotated[str, BeforeValidator(lambda v: bounded(v, 300))] = ""
+
+
 class Recorded(Outbound):
     """What the service recorded, and when (its own clock)."""
 
@@ -113,6 +124,19 @@ class ImageView(Outbound):
     name: str
     title: str
     description: str = ""
+    obstacles: dict[str, str]
+    teams: tuple[str, ...] | None = None
+
+
+class CustomImagesView(Outbound):
+    """Images of one's own, named by their reference; ``obstacles`` as in `SpecView`.
+
+    ``registries`` are the beginnings that a reference may have, none when no team of the person may.
+    ``credentials`` are the registry credentials that at least one of them may use, with the teams of each.
+    """
+
+    registries: tuple[str, ...]
+    credentials: dict[str, tuple[str, ...] | None] = {}
     obstacles: dict[str, str]
     teams: tuple[str, ...] | None = None
 
@@ -207,13 +231,15 @@ class WorkspaceView(Outbound):
 class OfferView(Outbound):
     """What one person may choose, with every price and every reason; the form is drawn from this alone.
 
-    ``workspace`` is the existing workspace that the form is for, ``request`` what was last asked for it.
+    ``custom_images`` is None where nobody may start images of their own.  ``workspace`` is the existing workspace
+    that the form is for, ``request`` what was last asked for it.
     """
 
     me: Me
     clusters: tuple[ClusterView, ...]
     specs: tuple[SpecView, ...]
     images: tuple[ImageView, ...]
+    custom_images: CustomImagesView | None = None
     presets: tuple[PresetView, ...]
     volumes: tuple[VolumeView, ...]
     home: HomeView

@@ -18,14 +18,17 @@ from ..ledger.holds import release_hold, start_hold
 from ..ledger.meters import Change, move_meters, scopes_of
 from ..ledger.records import AdmissionRecord, Workspace
 from ..ledger.spans import COMPUTE, close_spans, open_span
+from ..ledger.volumes import LivingVolumes
 from ..model.availability import Capacity, spec_obstacle
 from ..model.catalog import Offer
+from ..model.choosing import open_to
 from ..model.errors import Conflict, NotFound
 from ..model.identity import principal_from_groups
 from ..model.lifecycle import EndReason, State
 from ..model.money import format_rate
-from ..model.plan import Owner, WorkspacePlan, open_to, resolve
+from ..model.plan import Owner, WorkspacePlan
 from ..model.request import WorkspaceRequest, parse_request
+from ..model.resolving import resolve
 from ..model.text import bounded
 from ..model.units import format_bytes
 from ..model.wire import Admission, AdmissionRequest, EndedReport, ReadyReport, Recorded
@@ -86,6 +89,7 @@ class Admissions:
             principal_from_groups(request.user, request.groups),
             _owner(request, existing),
             capacities,
+            LivingVolumes(connection),
         )
         if existing is not None:
             self._end_forgotten(connection, existing.id, now_ms)
@@ -253,7 +257,7 @@ def next_larger(offer: Offer, plan: WorkspacePlan) -> str:
         if spec.memory_bytes > plan.spec.memory_bytes
         and open_to(spec.teams, plan.team)
         and (spec.gpu is not None) == bool(plan.spec.gpu_count)
-        and not spec_obstacle(spec, plan.cluster, plan.cluster_kind, Capacity())
+        and not spec_obstacle(spec, plan.cluster, plan.cluster_kind, Capacity(gpus=None))
     ]
     if not larger:
         return ""

@@ -37,6 +37,7 @@ from .core import Core, log
 from .credits import Credits
 from .enforcer import Enforcer
 from .hub_client import HubClient
+from .incidents import Incidents
 from .metrics import Metrics, MetricsHandler
 from .movements import Movements
 from .notifications import Notifier
@@ -47,6 +48,8 @@ from .reconciler import Reconciler
 from .sightings import Sightings
 from .statements import Statements
 from .views import Views
+from .volume_keeper import VolumeKeeper
+from .volumes import Volumes
 from .workspaces import Workspaces
 
 RECEIVED_BYTES_MAX = 16 * BODY_BYTES_MAX
@@ -83,7 +86,15 @@ class HubEnvironment:
         return cls(api_url, api_token, prefix.rstrip("/") + "/", base_url.rstrip("/") + "/", service_url)
 
 
-def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, ip: str = "127.0.0.1") -> int:
+def serve(
+    *,
+    offer: str,
+    database: str,
+    data_dir: str,
+    kubernetes_identity: str | None = None,
+    port: int | None = None,
+    ip: str = "127.0.0.1",
+) -> int:
     """Run the service until SIGTERM or SIGINT; returns the process's exit code.
 
     While another service keeps the books in the same database it stands by, without listening.
@@ -96,13 +107,16 @@ def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, 
         SQLAlchemy URL of the ledger.
     data_dir
         Folder of the local backend's volumes.
+    kubernetes_identity
+        Folder with the service's own credentials for the Kubernetes cluster that the hub is in; None for the pod's.
     port
         None takes the port of ``JUPYTERHUB_SERVICE_URL``.
     """
     logging.basicConfig(format="[%(levelname)1.1s %(asctime)s %(name)s] %(message)s", level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(offer, database, Path(data_dir), port, ip))
+        identity = Path(kubernetes_identity) if kubernetes_identity else None
+        asyncio.run(_serve(offer, database, Path(data_dir), port, ip, identity))
     except VesslError as error:
         print(error, file=sys.stderr)
         return 1
@@ -112,11 +126,13 @@ def serve(*, offer: str, database: str, data_dir: str, port: int | None = None, 
     return 0
 
 
-async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int | None, ip: str) -> None:
+async def _serve(
+    offer_file: str, database_url: str, data_dir: Path, port: int | None, ip: str, kubernetes_identity: Path | None
+) -> None:
     hub = HubEnvironment.read()
     offer = load_offer(offer_file)
     _make_folder(data_dir)
-    parts = assemble(offer, Database(database_url), hub, data_dir)
+    parts = assemble(offer, Database(database_url), hub, data_dir, kubernetes_identity)
     core = parts.core
     stop = asyncio.create_task(_told_to_stop())
     try:
@@ -136,6 +152,7 @@ async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int |
             Carrier(core).run(),
             Reconciler(core, parts.admissions).run(),
             Notifier(core).run(),
+            VolumeKeeper(core).run(),
         ]
         try:
             await _until_stopped(stop, core.database.watch_lease(), *loops)
@@ -146,22 +163,27 @@ async def _serve(offer_file: str, database_url: str, data_dir: Path, port: int |
     finally:
         stop.cancel()
         await core.hub.close()
+        await core.clusters.close()
         core.database.close()
 
 
-def assemble(offer: Offer, database: Database, hub: HubEnvironment, data_dir: Path) -> Parts:
+def assemble(
+    offer: Offer, database: Database, hub: HubEnvironment, data_dir: Path, kubernetes_identity: Path | None = None
+) -> Parts:
     """Put the parts together; nothing is opened or started yet."""
     hub_client = HubClient(hub.api_url, hub.api_token)
-    core = Core(offer, database, hub_client, Clusters(offer, data_dir), Sightings(data_dir))
+    core = Core(offer, database, hub_client, Clusters(offer, data_dir, kubernetes_identity), Sightings(data_dir))
     credits = Credits(core)
     return Parts(
         core=core,
         admissions=Admissions(core),
         budgets=Budgets(core),
         credits=credits,
+        incidents=Incidents(core),
         movements=Movements(core),
         statements=Statements(core),
         views=Views(core, credits, hub.base_url),
+        volumes=Volumes(core),
         workspaces=Workspaces(core),
         base_url=hub.base_url,
         prefix=hub.prefix,

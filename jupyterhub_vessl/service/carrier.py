@@ -14,6 +14,7 @@ from ..ledger import records
 from ..ledger.events import record_event
 from ..ledger.records import Workspace
 from ..model.lifecycle import State
+from .clusters import ClusterUnreachable, VolumeNotMade
 from .core import Core, log, wait_for_bell
 from .hub_client import HubUnreachable
 from .storage import end_home
@@ -60,6 +61,10 @@ class Carrier:
                 return await self._pause(workspace)
             except HubUnreachable as error:
                 log.warning("workspace %s waits for the hub: %s", workspace.id, error.detail)
+            except ClusterUnreachable as error:
+                log.warning("workspace %s waits for its cluster: %s", workspace.id, error.reason)
+            except VolumeNotMade as error:
+                log.error("workspace %s: its volume could not be removed: %s", workspace.id, error.reason)
             except OSError as error:
                 log.error("workspace %s: its volumes could not be removed: %s", workspace.id, error)
             except Exception:
@@ -86,8 +91,6 @@ class Carrier:
         over = await self._core.hub.stop(workspace.person, workspace.server_name, remove=True)
         if not over or await self._has_open_admission(workspace):
             return False
-        if workspace.id in await self._core.clusters.running():
-            await self._core.clusters.end(workspace.id)
         await self._core.clusters.remove_volumes(workspace.plan)
         await self._core.database.run(lambda c: self._record_termination(c, workspace.id))
         self._core.changed(workspace.organization, workspace.team, workspace.person)

@@ -52,7 +52,7 @@ class Core:
 
     ``alive_ms`` remembers when each workspace with an open admission was last seen alive; ``gone`` those whose
     cluster says that they have ended; ``touched`` the (organization, team, person) whose money changed since
-    the enforcer last looked.
+    the enforcer last looked.  ``storage_bell`` wakes who brings clusters in line with the storage registry.
     """
 
     offer: Offer
@@ -62,6 +62,7 @@ class Core:
     sightings: Sightings
     clock: Clock = field(default_factory=Clock)
     bell: Bell = field(default_factory=Bell)
+    storage_bell: Bell = field(default_factory=Bell)
     alive_ms: dict[str, int] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_answers: bool = True

@@ -1,4 +1,5 @@
-"""The gate: may this plan start?  Credits, what other starts have reserved, budgets, caps, and unpaid starts.
+"""The gate: may this plan start, this volume be made or grow?  Credits, what other starts have reserved, budgets,
+caps, and unpaid starts.
 
 Everything is read, decided and reserved in the transaction of the admission, so starts at the same moment are
 decided one after the other and cannot spend the same credits.
@@ -11,14 +12,19 @@ import sqlalchemy as sa
 from ..ledger import records
 from ..ledger.funding import credit_state
 from ..ledger.holds import Hold, held, place_hold, reserve_micros
+from ..ledger.volumes import size_made_by
 from ..model.catalog import Organization
-from ..model.credit import CreditState, start_refusal
+from ..model.credit import CreditState, start_refusal, top_up_hint
 from ..model.errors import NoCredits, NotAllowed
+from ..model.identity import Principal
 from ..model.lifecycle import UNPAID_START_MS, next_start_ms
-from ..model.limits import Asked, refusal
+from ..model.limits import Asked, LimitedScope, Use, refusal
+from ..model.money import format_credits
 from ..model.plan import WorkspacePlan
 from ..model.units import format_duration
-from ..model.usage import COMPUTE, UsageClass
+from ..model.usage import COMPUTE, STORAGE, UsageClass
+from ..model.volume_rules import limit_refusal
+from ..model.volumes import Volume, VolumeKind
 from .budgets import limited_scopes
 from .core import Core, log
 
@@ -97,6 +103,58 @@ def _is_close(state: CreditState, usage: UsageClass, needed_micros: int, now_ms:
     """Whether rounding could decide: then every span is looked at."""
     granted = state.available_micros(usage, now_ms) - state.wallet.micros(now_ms)
     return not all(state.wallet.is_sure(limit - granted, now_ms) for limit in (0, needed_micros))
+
+
+def check_volume(
+    core: Core, connection: sa.Connection, volume: Volume, before: Volume | None, principal: Principal, now_ms: int
+) -> None:
+    """Let a volume be made, grow or be paid by another team, or raise the first reason why not.
+
+    Raises `NoCredits` when the organization has no credits left, `NotAllowed` when a budget or limit is used up.
+    ``before`` is the volume as it was; None for a new one.
+    """
+    organization = core.organization(volume.organization)
+    verb = "made" if before is None else "grown"
+    check_volume_credits(core, connection, volume.organization, volume.item, verb, now_ms)
+    # object storage is what people make for themselves, so what a person may have holds for it
+    person = principal.name if volume.kind is VolumeKind.OBJECT and not principal.is_admin(volume.organization) else ""
+    team = volume.paying_team
+    reserved = held(connection, volume.organization, team, person, now_ms)
+    scopes = limited_scopes(core, connection, volume.organization, team, person, reserved, now_ms)
+    more_bytes = volume.size_bytes - (before.size_bytes if before else 0)
+    moved = before is not None and before.paying_team != team
+
+    def asked(scope: LimitedScope) -> tuple[LimitedScope, int]:
+        if person and scope.scope.endswith(f"/{person}"):
+            in_team = team if scope.scope.startswith(f"{volume.organization}/member/") else ""
+            made_bytes = size_made_by(connection, volume.organization, person, in_team)
+            use = Use(**vars(scope.use) | {"storage_bytes": scope.use.storage_bytes + made_bytes})
+            return LimitedScope(scope.scope, scope.whose, scope.limits, use), more_bytes
+        return scope, volume.size_bytes if moved and scope.scope != volume.organization else more_bytes
+
+    refused = limit_refusal(map(asked, scopes), verb, organization.currency, core.contact(volume.organization))
+    if refused is not None:
+        raise refused
+
+
+def check_volume_credits(
+    core: Core, connection: sa.Connection, organization: str, item: str, verb: str, now_ms: int
+) -> None:
+    """Raises `NoCredits` at or below zero, as for a start: nothing is left to keep a volume on."""
+    body, usage = core.organization(organization), UsageClass(STORAGE, item)
+    state = credit_state(connection, organization, body.currency, now_ms)
+    if not state.total.exact and _is_close(state, usage, 0, now_ms):
+        state = credit_state(connection, organization, body.currency, now_ms, exact=True)
+    available = state.available_micros(usage, now_ms)
+    if available > 0:
+        return
+    left, zero = format_credits(available, body.currency), format_credits(0, body.currency, decimals=0)
+    things = "new volumes need" if verb == "made" else "volumes need"
+    message = f"Not {verb}: {body.title} has {left} credits left and {things} more than {zero}."
+    if body.credits.dry_run:
+        log.info("dry run: a volume would be refused: %s", message)
+        return
+    raise NoCredits(message, hint=top_up_hint(core.contact(organization)))
 
 
 def _check_unpaid_starts(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> None:

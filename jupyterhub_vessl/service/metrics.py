@@ -50,6 +50,7 @@ class Figures:
     ends: dict[str, int] = field(default_factory=dict)
     notices: dict[str, int] = field(default_factory=dict)
     lag_ms: int = 0
+    clusters: dict[str, bool] = field(default_factory=dict)
 
 
 class Metrics:
@@ -70,6 +71,8 @@ class Metrics:
         balances = await self._core.database.run(self._balances)
         figures = await self._core.database.read(self._figures)
         figures.balances = balances
+        clusters = self._core.clusters
+        figures.clusters = {name: name not in clusters.troubles for name in clusters.adapters}
         return figures
 
     def _figures(self, connection: sa.Connection) -> Figures:
@@ -285,7 +288,10 @@ class FiguresCollector(Collector):
             notices.add_metric((outcome.replace(" ", "_"),), count)
         lag = self._gauge("billing_lag_seconds", "How far billing is behind.")
         lag.add_metric((), figures.lag_ms / 1000)
-        return (balance, rate, used, servers, ends, notices, lag)
+        up = self._gauge("cluster_up", "Whether a cluster answers.", "cluster")
+        for name, answers in figures.clusters.items():
+            up.add_metric((name,), float(answers))
+        return (balance, rate, used, servers, ends, notices, lag, up)
 
     def _gauge(self, name: str, about: str, *labels: str) -> GaugeMetricFamily:
         return GaugeMetricFamily(self._prefix + name, about, labels=labels)

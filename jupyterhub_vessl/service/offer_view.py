@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..model.availability import Capacity, image_obstacle, spec_obstacle
-from ..model.catalog import ClusterVolume, ObjectVolume, Offer, hour_rate_of_storage
-from ..model.plan import open_to
+from ..model.catalog import Offer
+from ..model.catalog_storage import hour_rate_of_storage
+from ..model.choosing import open_to
+from ..model.volumes import Volume, VolumeState
 from ..model.wire import ClusterView, HomeView, ImageView, Me, OfferView, PresetView, SpecView, VolumeView
+from .custom_images_view import custom_images_view
 
 
-def offer_view(offer: Offer, me: Me, capacities: Mapping[str, Capacity]) -> OfferView:
-    """Everything that is open to at least one team of the person."""
+def offer_view(offer: Offer, me: Me, capacities: Mapping[str, Capacity], registry: Iterable[Volume]) -> OfferView:
+    """Everything that is open to at least one team of the person; ``registry`` holds their organizations' volumes."""
     teams = [team.name for team in me.teams]
     return OfferView(
         me=me,
         clusters=_clusters(offer, teams),
         specs=_specs(offer, teams, capacities),
         images=_images(offer, teams),
+        custom_images=custom_images_view(offer, teams),
         presets=_presets(offer, teams),
-        volumes=_volumes(offer, teams),
+        volumes=_volumes(me, registry),
         home=_home(offer),
     )
 
@@ -91,26 +95,21 @@ def _presets(offer: Offer, teams: list[str]) -> tuple[PresetView, ...]:
     )
 
 
-def _volumes(offer: Offer, teams: list[str]) -> tuple[VolumeView, ...]:
-    found: list[tuple[str, ClusterVolume | ObjectVolume, str]] = [
-        *((name, volume, f"/{name}") for name, volume in offer.storage.cluster.volumes.items()),
-        *(
-            (name, volume, f"{offer.storage.object.mount_path}/{name}")
-            for name, volume in offer.storage.object.volumes.items()
-        ),
-    ]
+def _volumes(me: Me, registry: Iterable[Volume]) -> tuple[VolumeView, ...]:
+    own = {(team.organization, team.name) for team in me.teams}
     return tuple(
         VolumeView(
-            name=name,
-            title=volume.title or name,
-            kind="cluster" if isinstance(volume, ClusterVolume) else "object",
-            cluster=volume.cluster if isinstance(volume, ClusterVolume) else None,
+            name=volume.name,
+            title=volume.title,
+            kind=volume.kind.value,
+            cluster=volume.cluster or None,
             size_bytes=volume.size_bytes,
-            mount_path=volume.mount_path or default_path,
-            access={team: access.value for team, access in volume.teams.items() if team in teams},
+            mount_path=volume.mount_path,
+            access={team: a.value for team, a in volume.teams.items() if (volume.organization, team) in own},
         )
-        for name, volume, default_path in found
-        if any(team in volume.teams for team in teams)
+        for volume in registry
+        if volume.state in (VolumeState.PENDING, VolumeState.BOUND)
+        and any((volume.organization, team) in own for team in volume.teams)
     )
 
 

@@ -12,8 +12,9 @@ from ..ledger.spans import end_spans, open_again, open_spans
 from ..model.catalog import Offer
 from ..model.units import format_duration
 from .core import log
+from .declared import follow_declared
 from .sightings import Gap
-from .storage import follow_offer
+from .storage import follow_registry
 
 
 def open_books(connection: sa.Connection, offer: Offer, now_ms: int, gap: Gap | None = None) -> None:
@@ -22,7 +23,8 @@ def open_books(connection: sa.Connection, offer: Offer, now_ms: int, gap: Gap | 
     if gap is not None:
         skip(connection, gap)
     record_openings(connection, offer, now_ms)
-    changed = follow_offer(connection, offer, now_ms)
+    follow_declared(connection, offer, now_ms)
+    changed = follow_registry(connection, offer, now_ms)
     if changed:
         log.info("%s spans began, ended or have another price, because the offer changed", changed)
 

@@ -8,9 +8,11 @@ from .admission import Admissions
 from .budgets import Budgets
 from .core import Core
 from .credits import Credits
+from .incidents import Incidents
 from .movements import Movements
 from .statements import Statements
 from .views import Views
+from .volumes import Volumes
 from .workspaces import Workspaces
 
 
@@ -22,9 +24,11 @@ class Parts:
     admissions: Admissions
     budgets: Budgets
     credits: Credits
+    incidents: Incidents
     movements: Movements
     statements: Statements
     views: Views
+    volumes: Volumes
     workspaces: Workspaces
     base_url: str
     prefix: str

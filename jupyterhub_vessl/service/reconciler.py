@@ -1,7 +1,8 @@
 """The reconciler: compares the hub and the clusters with the records, every few seconds.
 
 What a disagreement means is decided by `model.reconcile`; here the lists are taken and the verdict is carried
-out.  While the hub does not answer nothing is concluded from its silence: clusters are asked instead.
+out.  While the hub does not answer nothing is concluded from its silence: clusters are asked instead.  A cluster
+that does not answer is left out, for as long as that lasts, and the others are looked at as ever.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from ..ledger.records import OpenStart
 from ..model.reconcile import HubServer, OpenAdmission, Suspect, reconcile
 from ..model.text import bounded
 from .admission import Admissions
+from .clusters import Look
 from .core import Core, log
 from .hub_client import HubUnreachable
+from .orphans import Orphans
 
 PASS_SECONDS = 5.0
 REST = 10
 """How many times as long as a pass the rest after it is at least."""
+
+CLAIMS_SECONDS = 60.0
+"""How often claims are compared with the books: nothing that lies on a cluster is in a hurry."""
 
 READ_AT_ONCE = 1_000
 NOTE_MS = 60_000
@@ -33,12 +39,28 @@ class Reconciler:
     def __init__(self, core: Core, admissions: Admissions) -> None:
         self._core = core
         self._admissions = admissions
+        self._orphans = Orphans(core)
         self._suspected: frozenset[Suspect] = frozenset()
         self._noted_ms = 0
 
     async def run(self) -> None:
-        """Take a pass every few seconds; for ever."""
+        """Take a pass every few seconds, and look at claims every minute; for ever."""
         await self._remember_sightings()
+        await asyncio.gather(self._take_passes(), self._look_at_claims())
+
+    async def _look_at_claims(self) -> None:
+        while True:
+            await asyncio.sleep(CLAIMS_SECONDS)
+            try:
+                await self.look_at_claims()
+            except Exception:
+                log.exception("claims could not be compared with the books; that is tried again")
+
+    async def look_at_claims(self) -> None:
+        """Compare the claims on the clusters once with the books."""
+        await self._orphans.look_at_claims()
+
+    async def _take_passes(self) -> None:
         while True:
             began = time.monotonic()
             try:
@@ -58,17 +80,15 @@ class Reconciler:
     async def take_pass(self) -> None:
         """Compare once and act on what was seen wrong twice."""
         opened = await self._opened()
-        servers, running = await self._servers(), await self._core.clusters.running()
-        await self._see(opened, servers, running)
-        admissions = tuple(self._open(record, running) for record in opened)
-        verdict = reconcile(servers, admissions, running, self._suspected)
+        servers, look = await self._servers(), await self._core.clusters.look()
+        await self._see(opened, servers, look)
+        admissions = tuple(self._open(record, look) for record in opened)
+        verdict = reconcile(servers, admissions, look.everywhere - look.ending, self._suspected)
         self._suspected = verdict.suspects
         for end in verdict.ends:
             log.warning("admission %s is over: %s", end.admission_id, end.detail)
             await self._admissions.lost(end.admission_id, end.at_ms, end.reason, end.detail)
-        for orphan in verdict.orphans:
-            log.warning("ending workspace %s: it runs without an admission", orphan.workspace_id)
-            await self._core.clusters.end(orphan.workspace_id)
+        await self._orphans.end(verdict.orphans, look)
         for stop in verdict.stops:
             log.warning("stopping server %s/%s: %s", bounded(stop.user), bounded(stop.server_name), stop.reason)
             await self._core.hub.stop(stop.user, stop.server_name)
@@ -95,8 +115,7 @@ class Reconciler:
         self._core.hub_answers = True
         return servers
 
-    def _open(self, record: OpenStart, running: frozenset[str]) -> OpenAdmission:
-        asked = self._core.clusters.knows(record.cluster)
+    def _open(self, record: OpenStart, look: Look) -> OpenAdmission:
         return OpenAdmission(
             admission_id=record.id,
             workspace_id=record.workspace_id,
@@ -104,22 +123,22 @@ class Reconciler:
             server_name=record.server_name,
             ready=record.ready_ms is not None,
             last_alive_ms=self._core.alive_ms.get(record.workspace_id, record.ready_ms or record.created_ms),
-            alive=record.workspace_id in running if asked else None,
+            alive=look.alive(record.cluster, record.workspace_id),
         )
 
     async def _see(
         self,
         opened: tuple[OpenStart, ...],
         servers: dict[tuple[str, str], HubServer] | None,
-        running: frozenset[str],
+        look: Look,
     ) -> None:
         """Remember which workspaces are alive now: the cluster knows best, else the hub's word counts."""
         ready = [record for record in opened if record.ready_ms is not None]
         now_ms = self._core.clock.now_ms()
         seen_all = True
         for record in ready:
-            if self._core.clusters.knows(record.cluster):
-                alive = record.workspace_id in running
+            alive = look.alive(record.cluster, record.workspace_id)
+            if alive is not None:
                 (self._core.gone.discard if alive else self._core.gone.add)(record.workspace_id)
             else:
                 alive = servers is not None and (record.person, record.server_name) in servers

@@ -1,22 +1,25 @@
 """What storage costs: a span for every volume that has a price, from its making to its deletion.
 
-A workspace volume is billed from the first `ready` to the termination, whatever the workspace does in between;
-volumes that the offer declares, from when the service first sees them until they are taken out of it.
+A workspace volume is billed from the first `ready` to the termination, whatever the workspace does in between; a
+volume of the registry from when it was asked for (or first seen in vessl.yaml) until somebody deletes it, whenever
+its cluster is done with that.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from ..ledger.events import Event, record_event
 from ..ledger.meters import Change, move_meters, scopes_of
+from ..ledger.schema import spans
 from ..ledger.spans import COMPUTE, STORAGE, Span, end_spans, open_again, open_span, open_spans, spans_of_workspaces
-from ..model.catalog import Access, ClusterVolume, ObjectVolume, Offer, hour_rate_of_storage
-from ..model.money import format_rate
+from ..ledger.volumes import list_volumes
+from ..model.catalog import Offer
+from ..model.catalog_storage import hour_rate_of_storage
+from ..model.money import divide_half_even, format_rate
 from ..model.plan import WorkspacePlan
+from ..model.units import GIB
+from ..model.volumes import Volume, VolumeKind, VolumeState
 
 HOME = "workspace"
 
@@ -56,86 +59,93 @@ def end_home(connection: sa.Connection, plan: WorkspacePlan, now_ms: int) -> Non
     move_meters(connection, scopes_of(plan.organization, plan.team, plan.user), gone, now_ms)
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A volume of the offer as it is billed to one organization; ``item`` is ``cluster/datasets``."""
-
-    organization: str
-    team: str
-    item: str
-    size_bytes: int
-    rate_micros_per_hour: int
+def month_micros(offer: Offer, volume: Volume) -> int:
+    """What a volume costs in a month of 730 hours, at the offer's price of now."""
+    return divide_half_even(_price(offer, volume.kind) * volume.size_bytes, GIB)
 
 
-def declared_volumes(offer: Offer) -> Iterator[Declared]:
-    """What the offer's volumes cost and who pays: the first of an organization's teams that may write to it."""
-    kinds = (("cluster", offer.storage.cluster), ("object", offer.storage.object))
-    for kind, storage in kinds:
-        for name, volume in storage.volumes.items():
-            rate = hour_rate_of_storage(storage.month_micros_per_gib, volume.size_bytes)
-            for organization in offer.organizations:
-                team = paying_team(offer, organization, volume)
-                if team:
-                    yield Declared(organization, team, f"{kind}/{name}", volume.size_bytes, rate)
+def hour_rate(offer: Offer, volume: Volume) -> int:
+    """What a volume costs, in micro-credits per hour, at the offer's price of now."""
+    return hour_rate_of_storage(_price(offer, volume.kind), volume.size_bytes)
 
 
-def paying_team(offer: Offer, organization: str, volume: ClusterVolume | ObjectVolume) -> str:
-    """The team of an organization that a shared volume belongs to; empty when none may use it."""
-    own = [team for team in volume.teams if team in offer.organizations[organization].teams]
-    writing = [team for team in own if volume.teams[team] is Access.READ_WRITE]
-    return next(iter([*writing, *own]), "")
+def _price(offer: Offer, kind: VolumeKind) -> int:
+    storage = offer.storage.cluster if kind is VolumeKind.CLUSTER else offer.storage.object
+    return storage.month_micros_per_gib
 
 
-def follow_offer(connection: sa.Connection, offer: Offer, now_ms: int) -> int:
-    """Bring what is billed in line with the offer, at the service's start; returns how many spans changed.
-
-    A new volume begins, one that was taken out ends, one of another size begins anew.  Another price splits
-    spans where the organization's policy is ``reprice: now``; else what is open keeps its price.
-    """
-    changed = 0
-    wanted = {(d.organization, d.item): d for d in declared_volumes(offer)}
-    known: dict[tuple[str, str], Span] = {}
-    for span in open_spans(connection, kind=STORAGE):
-        if not span.workspace_id:
-            known[span.organization, span.item] = span
-    for key, span in known.items():
-        declared = wanted.get(key)
-        same = declared is not None and (declared.size_bytes, declared.team) == (span.size_bytes, span.team)
-        if declared is not None and same:
-            policy = offer.organizations[span.organization].credits.reprice
-            if policy == "next-start" or declared.rate_micros_per_hour == span.rate_micros_per_hour:
-                wanted.pop(key)
-                continue
-        _end_declared(connection, span, now_ms, "deleted" if declared is None else "repriced")
-        changed += 1
-    for declared in wanted.values():
-        _begin_declared(connection, declared, now_ms)
-        changed += 1
-    return changed + _reprice(connection, offer, now_ms)
+def volume_spans(connection: sa.Connection, organization: str | None = None) -> dict[tuple[str, str], Span]:
+    """What is being billed for volumes of the registry, by (organization, item)."""
+    found = open_spans(connection, organization, STORAGE, spans.c.workspace_id == "")
+    return {(span.organization, span.item): span for span in found}
 
 
-def _begin_declared(connection: sa.Connection, declared: Declared, now_ms: int) -> None:
+def begin_volume(connection: sa.Connection, offer: Offer, volume: Volume, now_ms: int) -> None:
+    """A volume is there from now on: somebody pays for it, and it counts as provisioned."""
     open_span(
         connection,
-        organization=declared.organization,
-        team=declared.team,
+        organization=volume.organization,
+        team=volume.paying_team,
         person="",
         workspace_id="",
         admission_id="",
         kind=STORAGE,
-        rate_micros_per_hour=declared.rate_micros_per_hour,
+        rate_micros_per_hour=hour_rate(offer, volume),
         started_ms=now_ms,
-        item=declared.item,
-        size_bytes=declared.size_bytes,
+        item=volume.item,
+        size_bytes=volume.size_bytes,
     )
-    provisioned = Change(storage_bytes=declared.size_bytes)
-    move_meters(connection, scopes_of(declared.organization, declared.team, ""), provisioned, now_ms)
+    provisioned = Change(storage_bytes=volume.size_bytes)
+    move_meters(connection, scopes_of(volume.organization, volume.paying_team, ""), provisioned, now_ms)
 
 
-def _end_declared(connection: sa.Connection, span: Span, now_ms: int, reason: str) -> None:
-    end_spans(connection, [span], at_ms=now_ms, now_ms=now_ms, actor="service", reason=reason)
+def _end_span(connection: sa.Connection, span: Span, now_ms: int, actor: str, reason: str) -> None:
+    end_spans(connection, [span], at_ms=now_ms, now_ms=now_ms, actor=actor, reason=reason)
     gone = Change(storage_bytes=-span.size_bytes)
     move_meters(connection, scopes_of(span.organization, span.team, ""), gone, now_ms)
+
+
+def bill_volume(connection: sa.Connection, offer: Offer, volume: Volume, now_ms: int, actor: str) -> None:
+    """A volume has changed: what it costs from now on, and who pays, is as it is now; deleted, it costs nothing."""
+    span = volume_spans(connection, volume.organization).get((volume.organization, volume.item))
+    deleted = volume.state is VolumeState.DELETING
+    if span is not None:
+        if not deleted and (span.size_bytes, span.team) == (volume.size_bytes, volume.paying_team):
+            return
+        _end_span(connection, span, now_ms, actor, "deleted" if deleted else "changed")
+    if not deleted:
+        begin_volume(connection, offer, volume, now_ms)
+
+
+def follow_registry(connection: sa.Connection, offer: Offer, now_ms: int) -> int:
+    """Bring what is billed in line with the registry and the offer, at the service's start; returns how many spans
+    changed.
+
+    Another price splits spans where the organization's policy is ``reprice: now``; else what is open keeps its
+    price.  What belongs to an organization that the offer no longer names goes on as it was.
+    """
+    changed = 0
+    wanted = {(v.organization, v.item): v for v in list_volumes(connection) if v.state is not VolumeState.DELETING}
+    for key, span in volume_spans(connection).items():
+        volume = wanted.get(key)
+        if volume is not None and _goes_on(offer, volume, span):
+            wanted.pop(key)
+            continue
+        _end_span(connection, span, now_ms, "service", "deleted" if volume is None else "repriced")
+        changed += 1
+    for volume in wanted.values():
+        begin_volume(connection, offer, volume, now_ms)
+        changed += 1
+    return changed + _reprice(connection, offer, now_ms)
+
+
+def _goes_on(offer: Offer, volume: Volume, span: Span) -> bool:
+    organization = offer.organizations.get(span.organization)
+    if organization is None:
+        return True
+    if (volume.size_bytes, volume.paying_team) != (span.size_bytes, span.team):
+        return False
+    return organization.credits.reprice == "next-start" or hour_rate(offer, volume) == span.rate_micros_per_hour
 
 
 def _reprice(connection: sa.Connection, offer: Offer, now_ms: int) -> int:

@@ -13,6 +13,7 @@ from ..ledger.events import list_events
 from ..ledger.records import Workspace
 from ..ledger.schema import events, workspaces
 from ..ledger.spans import spans_of_workspaces
+from ..ledger.volumes import list_volumes
 from ..model.errors import BadInput
 from ..model.identity import Principal, Role
 from ..model.lifecycle import State
@@ -80,7 +81,8 @@ class Views:
             workspace = None
             if server_name is not None:
                 workspace = records.workspace_in_slot(connection, principal.name, server_name)
-            view = offer_view(self._core.offer, self._me(connection, principal), capacities)
+            registry = [v for o in principal.organizations() for v in list_volumes(connection, o)]
+            view = offer_view(self._core.offer, self._me(connection, principal), capacities, registry)
             if workspace is None:
                 return view
             shown = self._workspace_views(connection, principal, [workspace])[0]

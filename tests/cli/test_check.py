@@ -51,7 +51,7 @@ def test_every_mistake_is_reported_at_once_with_its_line(tmp_path: Path) -> None
     ]
     assert "4Gi" not in lines[0]
     assert "20Gi" in lines[0]  # says what is right
-    assert "known here: title, description, url, teams" in lines[2]
+    assert "known here: title, description, url, pull_policy, credential, teams" in lines[2]
     assert "defined here: dear, small" in lines[3]
 
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from jupyterhub_vessl.model.lifecycle import EndReason, next_start_ms
-from jupyterhub_vessl.model.reconcile import HubServer, OpenAdmission, reconcile
+from jupyterhub_vessl.model.reconcile import HubServer, OpenAdmission, reconcile, unowned_claims
+from jupyterhub_vessl.model.volumes import FoundVolume, VolumeState
 
 T0 = 1_800_000_000_000
 SERVER = HubServer("mia", "", True)
@@ -60,6 +61,21 @@ def test_while_the_hub_answers_its_own_poll_says_why_a_process_ended():
 def test_a_process_that_nothing_was_admitted_for_is_ended_when_seen_twice():
     verdict = twice([], [ADMISSION], frozenset({"w1", "w2"}))
     assert [orphan.workspace_id for orphan in verdict.orphans] == ["w2"]
+
+
+def test_a_claim_is_an_orphan_when_twice_in_a_row_nothing_owned_it():
+    lies = FoundVolume(claim="c1", state=VolumeState.BOUND, workspace_id="w1")
+    others = (
+        lies.model_copy(update={"claim": "owned"}),
+        lies.model_copy(update={"claim": "going", "state": VolumeState.DELETING}),
+        FoundVolume(claim="somebody-elses", state=VolumeState.BOUND),
+    )
+    owned, found = frozenset({"owned"}), {"a": (lies, *others)}
+    none, suspects = unowned_claims(found, owned, frozenset())
+    (orphan,), _ = unowned_claims(found | {"b": (lies,)}, owned, suspects)
+    assert (none, orphan.cluster, orphan.found) == ((), "a", lies)
+    _, silent = unowned_claims({}, owned, suspects)  # the cluster did not answer in between
+    assert unowned_claims(found, owned, silent)[0] == ()
 
 
 def test_starts_that_never_become_ready_have_to_wait_longer_and_longer():

@@ -7,8 +7,10 @@ import pytest
 from jupyterhub_vessl.model.availability import Capacity
 from jupyterhub_vessl.model.errors import BadInput, NotAllowed, PublicError
 from jupyterhub_vessl.model.identity import principal_from_groups
-from jupyterhub_vessl.model.plan import MountKind, Owner, resolve
+from jupyterhub_vessl.model.plan import MountKind, Owner
 from jupyterhub_vessl.model.request import parse_request
+from jupyterhub_vessl.model.resolving import resolve
+from jupyterhub_vessl.model.volumes import declared_volumes
 from jupyterhub_vessl.offer import parse_offer
 
 TEXT = (Path(__file__).parents[2] / "jupyterhub_vessl/demo/vessl.yaml").read_text()
@@ -21,7 +23,8 @@ OWNER = Owner(workspace_id="w" * 32, user="mia", server_name="")
 
 
 def plan(who=MIA, owner=OWNER, capacities=LAPTOP, offer=OFFER, **options):
-    return resolve(parse_request(options), offer, who, owner, capacities)
+    volumes = {(volume.organization, volume.name): volume for volume in declared_volumes(offer)}
+    return resolve(parse_request(options), offer, who, owner, capacities, volumes)
 
 
 def refusal(error=BadInput, **arguments):

@@ -27,6 +27,7 @@ from jupyterhub_vessl.model.wire_credits import GrantRequest, RefundRequest, Top
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.admission import Admissions
 from jupyterhub_vessl.service.carrier import Carrier
+from jupyterhub_vessl.service.clusters import Look
 from jupyterhub_vessl.service.core import Core
 from jupyterhub_vessl.service.credits import Credits
 from jupyterhub_vessl.service.day_close import close_of_day
@@ -83,13 +84,10 @@ class StandInClusters:
     async def capacities(self) -> dict[str, Capacity]:
         return {"here": Capacity(gpus={"H100": 10_000})}
 
-    async def running(self) -> frozenset[str]:
-        return frozenset()
+    async def look(self) -> Look:
+        return Look({})
 
-    def knows(self, cluster: str) -> bool:
-        return False
-
-    async def end(self, workspace_id: str) -> None:
+    async def end(self, workspace_id: str, cluster: str) -> None:
         return
 
     async def remove_volumes(self, plan: object) -> None:

@@ -26,6 +26,7 @@ from jupyterhub_vessl.model.reconcile import HubServer
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service.app import HubEnvironment, application, assemble
 from jupyterhub_vessl.service.carrier import Carrier
+from jupyterhub_vessl.service.declared import follow_declared
 from jupyterhub_vessl.service.enforcer import Enforcer
 from jupyterhub_vessl.service.openings import record_openings
 from jupyterhub_vessl.service.parts import Parts
@@ -202,6 +203,8 @@ async def service(hub, offer, clock, tmp_path, monkeypatch, database_url):
     parts = assemble(offer, Database(database_url), environment, tmp_path / "data")
     parts.core.clock = clock
     await parts.core.database.run(lambda c: record_openings(c, offer, clock.now_ms()))
+    # in the registry, and not billed: most tests count other money
+    await parts.core.database.run(lambda c: follow_declared(c, offer, clock.now_ms()))
     server = httpserver.HTTPServer(application(parts, environment), max_body_size=1024 * 1024)
     sockets = netutil.bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)

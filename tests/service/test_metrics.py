@@ -26,6 +26,7 @@ NAMES = {
     "jupyterhub_vessl_terminations": "counter",
     "jupyterhub_vessl_notices": "gauge",
     "jupyterhub_vessl_billing_lag_seconds": "gauge",
+    "jupyterhub_vessl_cluster_up": "gauge",
 }
 
 LABELS = ("organization", "team", "state", "kind", "resource_spec", "reason", "outcome")

@@ -116,6 +116,20 @@ async def test_a_paused_workspace_says_why_what_is_kept_and_what_now(service, br
     assert "/pause" not in row
 
 
+async def test_a_restart_for_want_of_memory_stands_at_the_row_until_the_workspace_ends(service, browse):
+    admission_id, workspace_id = await service.run("mia", name="llama & co")
+    report = {"kind": "out-of-memory", "restarts": 1}
+    await service.call("POST", f"admissions/{admission_id}/notice", "spawner", report)
+    row = (await browse("")).row(workspace_id)
+    assert "fa-triangle-exclamation" in row
+    assert "Next larger: CPU medium with 6 GiB, +$0.06/h." in row
+    assert 'data-news="llama &amp; co: Running. It needed more than 2 GiB' in row
+    await service.ended(admission_id, reason="out_of_memory")
+    row = (await browse("")).row(workspace_id)
+    assert ": it needed more than 2 GiB of memory. Next larger: CPU medium with 6 GiB, +$0.06/h." in row
+    assert "fa-triangle-exclamation" not in row
+
+
 async def test_resuming_asks_the_hub_and_comes_back_to_the_list(service, browse):
     admission_id, workspace_id = await service.run("mia", "two")
     await service.ended(admission_id)

@@ -145,6 +145,15 @@ def test_the_reason_reads_on_after_the_state(state, message, word, why):
     assert (shown.word, shown.why) == (word, why)
 
 
+def test_what_happened_to_a_workspace_that_goes_on_is_a_warning_until_it_is_being_stopped():
+    happened = "It needed more than 2 GiB of memory and was restarted; what was not saved is gone."
+    shown = row_of(workspace(message=happened))
+    assert (shown.warning, shown.why) == (happened, "")
+    assert row_of(workspace(message="It is being paused: Credits ran out.", actions=())).warning == ""
+    assert row_of(workspace(state=State.PAUSED, message=happened)).warning == ""
+    assert row_of(workspace()).warning == ""
+
+
 def test_a_paused_workspace_costs_its_storage_only_and_says_so():
     shown = row_of(workspace(state=State.PAUSED, actions=("start", "edit", "terminate")))
     assert shown.price is not None

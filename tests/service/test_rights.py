@@ -12,12 +12,16 @@ BODIES = {
     "admissions": {"user": "tom", "groups": [], "key": "12345678"},
     "admissions/{admission}/ready": {},
     "admissions/{admission}/ended": {"reason": "user"},
+    "admissions/{admission}/notice": {"kind": "restarted", "restarts": 1},
     "form": {"user": "tom"},
     "organizations/{organization}/top-ups": {"amount": "20", "reference": "r"},
     "organizations/{organization}/refunds": {"top_up": "paid", "amount": "1", "reference": "back"},
     "organizations/{organization}/grants": {"amount": "5", "reference": "r"},
     "organizations/{organization}/budgets": {"team": "vision", "user": "mia", "month": "500"},
+    "volumes": {"organization": "acme", "name": "fresh", "kind": "object", "size": "1Gi", "teams": {"speech": "rw"}},
+    "volumes/{organization}/{volume}": {"title": "Our notes"},
 }
+NOTES = {"organization": "acme", "name": "notes", "kind": "object", "size": "1Gi", "teams": {"vision": "rw"}}
 QUERIES = {
     "organizations/{organization}/balance-at": "?at=2027-01-15",
     "organizations/{organization}/export": "?format=json",
@@ -45,11 +49,17 @@ EXPECTED = {
     "GET organizations/{organization}/statement": set(PEOPLE) - {"zoe"},
     "GET organizations/{organization}/export": set(PEOPLE) - {"zoe"},
     "GET organizations/{organization}/audit": {"ada"},
+    "GET volumes": set(PEOPLE),
+    "POST volumes": {"tom", "mia", "ada"},
+    "GET volumes/{organization}/{volume}": {"mia", "max", "ada"},
+    "PATCH volumes/{organization}/{volume}": {"mia", "max", "ada"},
+    "DELETE volumes/{organization}/{volume}": {"mia", "max", "ada"},
     "GET events": set(PEOPLE),
     "POST form": {"spawner"},
     "POST admissions": {"spawner"},
     "POST admissions/{admission}/ready": {"spawner"},
     "POST admissions/{admission}/ended": {"spawner"},
+    "POST admissions/{admission}/notice": {"spawner"},
     "GET health": set(WHO),
     "GET openapi.json": set(WHO),
 }
@@ -66,6 +76,8 @@ async def test_only_the_right_callers_get_through(service, route):
     await service.call("POST", "organizations/acme/top-ups", "ada", {"amount": "20", "reference": "paid"})
     _, granted = await service.call("POST", "organizations/acme/grants", "ada", {"amount": "1", "reference": "given"})
     values["grant"] = granted["grant"]["id"]
+    await service.call("POST", "volumes", "mia", NOTES)
+    values["volume"] = "notes"
     path = re.sub(r"{(\w+)}", lambda match: values[match[1]], route.path) + QUERIES.get(route.path, "")
     through = set()
     for who in WHO:

@@ -7,7 +7,7 @@ from ...model.errors import NotFound
 from ...model.identity import principal_from_groups
 from ...model.text import bounded
 from ...model.units import MIB, format_bytes
-from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, ReadyReport
+from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, NoticeReport, ReadyReport
 from ..core import log
 from .base import ApiHandler
 from .openapi import document
@@ -41,6 +41,15 @@ class EndedHandler(ApiHandler):
         """Billing stops."""
         self.check_spawner()
         self.answer(await self.parts.admissions.ended(admission_id, self.body(EndedReport)))
+
+
+class NoticeHandler(ApiHandler):
+    """Something happened to a workspace that goes on."""
+
+    async def post(self, admission_id: str) -> None:
+        """Tell its people."""
+        self.check_spawner()
+        self.answer(await self.parts.incidents.notice(admission_id, self.body(NoticeReport)))
 
 
 class FormHandler(ApiHandler):

@@ -14,6 +14,7 @@ from ...model.wire import (
     EventList,
     Health,
     Me,
+    NoticeReport,
     OfferView,
     ReadyReport,
     Recorded,
@@ -36,7 +37,8 @@ from ...model.wire_credits import (
 )
 from ...model.wire_series import SeriesView
 from ...model.wire_statements import AuditView, Statement
-from . import credit_handlers, handlers, series_handlers, statement_handlers
+from ...model.wire_volumes import VolumeChange, VolumeDetail, VolumeList, VolumeRequest
+from . import credit_handlers, handlers, series_handlers, statement_handlers, volume_handlers
 from .base import ApiHandler
 from .route import ANYBODY, PERSON, SPAWNER, Route
 
@@ -182,6 +184,51 @@ ROUTES = (
         "Whether the books are in order (admins)",
         AuditView,
     ),
+    Route(
+        "GET",
+        "volumes",
+        volume_handlers.VolumesHandler,
+        PERSON,
+        "Volumes, and what may be made",
+        VolumeList,
+        query=("organization",),
+    ),
+    Route(
+        "POST",
+        "volumes",
+        volume_handlers.VolumesHandler,
+        PERSON,
+        "Make a volume",
+        VolumeDetail,
+        VolumeRequest,
+        201,
+    ),
+    Route(
+        "GET",
+        "volumes/{organization}/{volume}",
+        volume_handlers.VolumeHandler,
+        PERSON,
+        "One volume",
+        VolumeDetail,
+    ),
+    Route(
+        "PATCH",
+        "volumes/{organization}/{volume}",
+        volume_handlers.VolumeHandler,
+        PERSON,
+        "Change a volume, or let it grow",
+        VolumeDetail,
+        VolumeChange,
+    ),
+    Route(
+        "DELETE",
+        "volumes/{organization}/{volume}",
+        volume_handlers.VolumeHandler,
+        PERSON,
+        "Delete a volume and what is in it",
+        VolumeDetail,
+        status=202,
+    ),
     Route("GET", "events", handlers.EventsHandler, PERSON, "What happened", EventList, query=("after",)),
     Route("POST", "form", handlers.FormHandler, SPAWNER, "What a person may choose", OfferView, Caller),
     Route(
@@ -212,6 +259,15 @@ ROUTES = (
         Recorded,
         EndedReport,
     ),
+    Route(
+        "POST",
+        "admissions/{admission}/notice",
+        handlers.NoticeHandler,
+        SPAWNER,
+        "Report that it was restarted in place",
+        Recorded,
+        NoticeReport,
+    ),
     Route("GET", "health", handlers.HealthHandler, ANYBODY, "Whether the service works", Health),
     Route("GET", "openapi.json", handlers.OpenApiHandler, ANYBODY, "This description", None),
 )
@@ -221,6 +277,7 @@ PATTERNS = {
     "admission": "([0-9a-f]{32})",
     "organization": "([a-z0-9-]{1,63})",
     "grant": "([0-9a-f]{32})",
+    "volume": "([a-z0-9-]{1,63})",
     "action": "(start|pause)",
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...model.text import NAME_PATTERN
 from ..parts import Parts
-from . import credits_handlers, handlers
+from . import credits_handlers, handlers, storage_handlers
 from .base import STATIC, UnknownPageHandler
 
 _WORKSPACE = "workspaces/([0-9a-f]{32})"
 _GRANT = "grants/([0-9a-f]{32})"
+_VOLUME = f"storage/({NAME_PATTERN})/({NAME_PATTERN})"
 
 
 def page_patterns(prefix: str) -> list[tuple[Any, ...]]:
@@ -24,6 +26,10 @@ def page_patterns(prefix: str) -> list[tuple[Any, ...]]:
         (f"{prefix}credits/{_GRANT}/void", credits_handlers.VoidHandler),
         (f"{prefix}credits/refund", credits_handlers.RefundHandler),
         (f"{prefix}credits/budget", credits_handlers.BudgetHandler),
+        (f"{prefix}storage", storage_handlers.StorageHandler),
+        (f"{prefix}storage/new", storage_handlers.NewVolumeHandler),
+        (f"{prefix}{_VOLUME}", storage_handlers.VolumeHandler),
+        (f"{prefix}{_VOLUME}/delete", storage_handlers.DeleteVolumeHandler),
         (f"{prefix}.*", UnknownPageHandler),
     ]
 

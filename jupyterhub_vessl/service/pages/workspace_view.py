@@ -57,6 +57,8 @@ class Row:
         How long it has been in that state.
     since, why
         When it came into that state and the reason as a sentence, for states that need one; else empty.
+    warning
+        What happened to it while it goes on, as sentences; empty when nothing did.
     price_note
         What stands in place of, or beside, a price: storage while paused, "free" before it runs.
     owner
@@ -75,6 +77,7 @@ class Row:
     lasted: str
     since: Instant
     why: str
+    warning: str
     price: Amount | None
     price_note: str
     spent: Amount
@@ -201,6 +204,7 @@ def row(
     w = workspace
     price, price_note = _price(w)
     running = w.state is State.RUNNING
+    warning = w.message if running and w.actions else ""
     until = w.lasts_until_ms if running and w.lasts_until_ms and now_ms < w.lasts_until_ms < now_ms + FAR_MS else None
     spent_rate = _rate_micros_per_hour(w) if running else _storage_rate_micros_per_hour(w)
     return Row(
@@ -213,7 +217,8 @@ def row(
         word="Cancelled" if w.message.startswith(_CANCELLED) else w.state.value.capitalize(),
         lasted=duration(w.since_ms, now_ms),
         since=instant(w.since_ms, now_ms),
-        why=_why(w),
+        why="" if warning else _why(w),
+        warning=warning,
         price=price,
         price_note=price_note,
         spent=amount(

@@ -111,7 +111,7 @@ function show(page) {
     }
   }
   // where the focused button is gone, the reader stays at the same row, on something that does no harm
-  if (row?.isConnected && !row.contains(document.activeElement)) row.querySelector("summary").focus();
+  if (row?.isConnected && !row.contains(document.activeElement)) (row.querySelector("summary") ?? row).focus();
   const news = [...states()].filter(([id, text]) => before.get(id) !== text).map(([, text]) => text);
   if (news.length) byId("vessl-news").textContent = news.join(". ");
 }

@@ -1,0 +1,256 @@
+"""The keeper: brings every cluster in line with the storage registry, and the registry's states with the clusters.
+
+What people decided is in the books; here it is done, again and again until it is, so a crash between two steps
+loses nothing.  Each cluster has a loop of its own: one that does not answer keeps nobody else waiting, and nothing
+is concluded from its silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from ..ledger.events import Event, record_event
+from ..ledger.records import workspace_by_id, workspace_event
+from ..ledger.volumes import end_volume, list_volumes, open_plans, save_volume
+from ..model.plan import WorkspacePlan
+from ..model.text import bounded
+from ..model.volume_keeping import Sight, Step, is_remade, next_step, own, seen, together
+from ..model.volumes import FoundVolume, Volume, VolumeState, places_of
+from .clusters import ClusterAdapter, ClusterUnreachable, VolumeNotMade
+from .core import Core, log, wait_for_bell
+
+TRY_AGAIN_SECONDS, IDLE_SECONDS = 2.0, 60.0
+ANSWER_SECONDS = 60.0
+"""How long a cluster may take for one answer."""
+HOMES_AT_ONCE = 500
+T = TypeVar("T")
+
+
+@dataclass
+class _Place:
+    """What is remembered of one cluster from pass to pass.
+
+    ``missing`` are volumes that were not there in the last pass; ``refused`` what the cluster said about homes.
+    """
+
+    sights: dict[str, Sight] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    refused: set[tuple[str, str]] = field(default_factory=set)
+    answers: bool = True
+
+
+class VolumeKeeper:
+    """Makes, grows and removes volumes on the clusters, and tells what became of them."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._places = {name: _Place() for name in core.clusters.adapters}
+
+    async def run(self) -> None:
+        """Keep every cluster, whenever the registry changes and once a minute; for ever."""
+        loops = [self._run(name) for name in self._places]
+        await asyncio.gather(*loops, asyncio.Event().wait())
+
+    async def _run(self, name: str) -> None:
+        bell = self._core.storage_bell.listen()
+        tries = 0
+        while True:
+            pause_seconds = min(TRY_AGAIN_SECONDS * 2 ** min(tries - 1, 10), IDLE_SECONDS) if tries else IDLE_SECONDS
+            await wait_for_bell(bell, pause_seconds)
+            try:
+                settled = await self.keep(name)
+            except Exception:
+                log.exception("volumes on %s could not be kept; they are tried again", name)
+                settled = False
+            tries = 0 if settled else tries + 1
+
+    async def keep(self, name: str) -> bool:
+        """Take one pass over a cluster; returns whether all there is as it should be."""
+        registry = await self._core.database.run(list_volumes)
+        mine = [v for v in registry if name in places_of(self._core.offer, v)]
+        place, adapter = self._places[name], self._core.clusters.adapters[name]
+        try:
+            found = await self._found(adapter)
+            troubles = await self._carry_out(adapter, name, mine, found)
+            if troubles is not None:
+                found = await self._found(adapter)
+        except ClusterUnreachable as error:
+            await self._record(name, mine, self._unreachable(name, mine, error.reason))
+            return False
+        if not place.answers:
+            log.info("cluster %s answers again", name)
+        place.answers = True
+        settled = await self._record(name, mine, self._look(name, mine, found, troubles or {}))
+        return await self._grow_homes(name, adapter, found) and settled
+
+    # -- one cluster -------------------------------------------------------------
+
+    async def _found(self, adapter: ClusterAdapter) -> dict[str, FoundVolume]:
+        return {found.claim: found for found in await _answer(adapter.volumes())}
+
+    async def _carry_out(
+        self, adapter: ClusterAdapter, name: str, mine: list[Volume], found: Mapping[str, FoundVolume]
+    ) -> dict[str, str] | None:
+        """Do what is to be done; returns why the cluster refused, by volume, or None when there was nothing to do."""
+        troubles: dict[str, str] | None = None
+        for volume in mine:
+            remade = is_remade(self._core.offer, volume, name)
+            step = next_step(volume, name, own(volume, found.get(volume.claim)), remade)
+            if step is Step.NOTHING:
+                continue
+            troubles = troubles or {}
+            try:
+                remove = step is Step.REMOVE
+                await _answer(adapter.remove_volume(volume) if remove else adapter.make_volume(volume))
+            except VolumeNotMade as error:
+                troubles[volume.id] = error.reason
+            except ClusterUnreachable:
+                raise
+            except Exception:
+                # one volume's trouble must not keep the others from being made
+                log.exception("volume %s on %s could not be brought in line", volume.id, name)
+                troubles[volume.id] = "That did not work; the service's log says why, and it is tried again."
+        return troubles
+
+    def _look(
+        self, name: str, mine: list[Volume], found: Mapping[str, FoundVolume], troubles: Mapping[str, str]
+    ) -> dict[str, Sight]:
+        """What the cluster shows of each volume; nothing of one that is missing for the first time."""
+        place = self._places[name]
+        suspected, place.missing = place.missing, set()
+        sights: dict[str, Sight] = {}
+        for volume in mine:
+            there, trouble = own(volume, found.get(volume.claim)), troubles.get(volume.id, "")
+            if volume.state is VolumeState.DELETING:
+                gone = not trouble and (there is None or volume.adopted)
+                sights[volume.id] = Sight(VolumeState.DELETING, trouble, gone)
+                continue
+            lost = there is None and name in volume.seen_on and not is_remade(self._core.offer, volume, name)
+            if lost:
+                place.missing.add(volume.id)
+            if not lost or volume.id in suspected or volume.state is VolumeState.LOST:
+                sights[volume.id] = seen(volume, there, trouble, lost)
+        return sights
+
+    def _unreachable(self, name: str, mine: list[Volume], reason: str) -> dict[str, Sight]:
+        """What can be said while a cluster does not answer: only that what was asked for has to wait."""
+        place = self._places[name]
+        if place.answers:
+            log.warning("cluster %s: %s", name, bounded(reason))
+        place.answers = False
+        waits = "It waits for its cluster: " + reason.rstrip(".") + "."
+        return {
+            volume.id: Sight(volume.state, waits)
+            for volume in mine
+            if volume.state is VolumeState.DELETING
+            or (volume.state is VolumeState.PENDING and name not in volume.seen_on)
+        }
+
+    # -- the books ---------------------------------------------------------------
+
+    async def _record(self, name: str, mine: list[Volume], sights: Mapping[str, Sight]) -> bool:
+        """Write down what changed; returns whether every volume is settled on this cluster."""
+        place = self._places[name]
+        place.sights = {v.id: sight for v in mine if (sight := sights.get(v.id) or place.sights.get(v.id))}
+        before = {volume.id: volume for volume in mine}
+        changed = [v for v in mine if v.id in sights and self._now(v) != v]
+        if changed:
+            await self._core.database.run(lambda c: self._write(c, before, sights))
+        waiting = (VolumeState.PENDING, VolumeState.DELETING)
+        quiet = all(s.gone or (s.state not in waiting and not s.reason) for s in sights.values())
+        return quiet and len(sights) == len(mine)
+
+    def _now(self, volume: Volume) -> Volume | None:
+        """A volume as all its clusters show it; None when it is deleted everywhere."""
+        kept = [name for name in places_of(self._core.offer, volume) if name in self._places]
+        sights = {name: self._places[name].sights.get(volume.id) for name in kept}
+        if volume.state is VolumeState.DELETING:
+            known = [sight for sight in sights.values() if sight is not None and sight.state is volume.state]
+            if len(known) == len(sights) and all(sight.gone for sight in known):
+                return None
+            reason = next((sight.reason for sight in known if sight.reason), "")
+            return volume.model_copy(update={"reason": reason})
+        clusters = self._core.offer.clusters
+        return together(volume, sights, {name: clusters[name].title or name for name in kept})
+
+    def _write(self, connection: sa.Connection, before: Mapping[str, Volume], sights: Mapping[str, Sight]) -> None:
+        now_ms = self._core.clock.now_ms()
+        for volume in list_volumes(connection):
+            known = before.get(volume.id)
+            deleting = volume.state is VolumeState.DELETING
+            if known is None or volume.id not in sights or deleting != (known.state is VolumeState.DELETING):
+                continue  # somebody decided something else meanwhile; the next pass sees it
+            after = self._now(volume)
+            if after is None:
+                end_volume(connection, volume.id, now_ms)
+                _tell(connection, volume, now_ms, "volume-gone", f"Volume {volume.name} is gone from its clusters.")
+            elif after != volume:
+                save_volume(connection, after)
+                _tell_change(connection, volume, after, now_ms)
+
+    # -- workspace volumes ---------------------------------------------------------
+
+    async def _grow_homes(self, name: str, adapter: ClusterAdapter, found: Mapping[str, FoundVolume]) -> bool:
+        """Let the workspace volumes grow that are smaller than what their workspaces were admitted with."""
+        size_bytes = self._core.offer.storage.workspace.size_bytes
+        small = {f.workspace_id: f for f in found.values() if f.workspace_id and 0 < f.size_bytes < size_bytes}
+        ids, settled = sorted(small), True
+        for first in range(0, len(ids), HOMES_AT_ONCE):
+            some = ids[first : first + HOMES_AT_ONCE]
+            for plan in await self._core.database.run(lambda c, some=some: open_plans(c, some)):  # type: ignore[misc]
+                if plan.cluster != name or plan.home.size_bytes <= small[plan.workspace_id].size_bytes:
+                    continue
+                settled = False
+                try:
+                    await _answer(adapter.grow_home(plan))
+                except VolumeNotMade as error:
+                    await self._tell_refused(name, plan, error.reason)
+                except ClusterUnreachable:
+                    return False
+        return settled
+
+    async def _tell_refused(self, name: str, plan: WorkspacePlan, reason: str) -> None:
+        """Say once that a home did not grow."""
+        key = (plan.workspace_id, reason)
+        if key in self._places[name].refused:
+            return
+        self._places[name].refused.add(key)
+
+        def work(connection: sa.Connection) -> None:
+            workspace, now_ms = workspace_by_id(connection, plan.workspace_id), self._core.clock.now_ms()
+            if workspace is not None:
+                message = f"{workspace.title}: its workspace volume could not grow. {reason}"
+                record_event(connection, workspace_event(workspace, now_ms, "volume-refused", message, "service"))
+
+        await self._core.database.run(work)
+
+
+async def _answer(call: Awaitable[T]) -> T:
+    """What a cluster answers; one that takes too long counts as not answering."""
+    try:
+        return await asyncio.wait_for(call, ANSWER_SECONDS)
+    except asyncio.TimeoutError:
+        raise ClusterUnreachable("it does not answer") from None
+
+
+def _tell_change(connection: sa.Connection, before: Volume, after: Volume, now_ms: int) -> None:
+    name, reason = after.name, after.reason
+    if after.state is not before.state and after.state is VolumeState.BOUND:
+        _tell(connection, after, now_ms, "volume-bound", f"Volume {name} is there and can be used.")
+    elif after.state is not before.state and after.state is VolumeState.LOST:
+        message = f"Volume {name} is lost. {reason} Nothing starts with it; its files may be gone."
+        _tell(connection, after, now_ms, "volume-lost", message)
+    elif reason and reason != before.reason:
+        _tell(connection, after, now_ms, "volume-refused", f"Volume {name}: {reason}")
+
+
+def _tell(connection: sa.Connection, volume: Volume, now_ms: int, kind: str, message: str) -> None:
+    log.info("%s: %s", bounded(volume.organization), bounded(message, 400))
+    person = "" if volume.declared else volume.created_by
+    event = Event(now_ms, kind, message, "service", volume.organization, volume.paying_team, person)
+    record_event(connection, event)
