@@ -144,7 +144,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=min(settings.default.max_examples, 1_000))
 @given(steps, st.lists(st.integers(0, 20_000_000), min_size=6, max_size=6))
 def test_the_balance_is_what_an_independent_oracle_says(steps, rates):
     """The oracle keeps exact fractions and rounds each span once, at its end or now."""

@@ -167,7 +167,7 @@ def live(books, history, rates):
     books.now_ms += 12_345
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=min(settings.default.max_examples, 1_000))
 @given(steps, st.lists(st.integers(0, 20_000_000), min_size=6, max_size=6), instants)
 def test_statements_meet_at_any_instant_and_sum_up_to_the_balance(history, rates, asked):
     engine = open_engine("sqlite://")

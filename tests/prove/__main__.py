@@ -26,6 +26,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 from databases import postgresql_databases, postgresql_server, sqlite_databases  # noqa: E402
 from failpoints import PostgresqlShelf, crash_everywhere, sqlite_shelf  # noqa: E402
 from faults import clock_jumps, disk_full, locked, postgresql_restarts  # noqa: E402
+from fuzz_kubernetes import fuzz_requests  # noqa: E402
 from kills import find_planted, kill_often  # noqa: E402
 from report import Finding, as_text, put_into  # noqa: E402
 from year import simulate_many  # noqa: E402
@@ -47,16 +48,17 @@ class Sizes:
     days: int
     locked_seconds: float
     restarts: int
+    requests: int
 
 
-FULL = Sizes(True, 10_000, 2_000, 1, 1, 20, 1_000, 365, 30, 20)
-QUICK = Sizes(False, 60, 60, 60, 200, 2, 60, 30, 3, 4)
+FULL = Sizes(True, 10_000, 2_000, 1, 1, 20, 1_000, 365, 30, 20, 100_000)
+QUICK = Sizes(False, 60, 60, 60, 200, 2, 60, 30, 3, 4, 2_000)
 
 
 def property_tests(sizes: Sizes, processes: int) -> Iterator[Finding]:
     """The property tests under the profile ``prove``; the machine of money in several processes at once."""
     if sizes.properties:
-        finding = Finding("all other property tests", "10,000 examples each")
+        finding = Finding("all other property tests", "10,000 examples each, 1,000 with a database")
         pytest = _pytest("-m", "hypothesis", f"--ignore={MACHINE}")
         yield _finish(finding, [pytest])
     finding = Finding("any order of everything, against the oracle")
@@ -117,6 +119,8 @@ def proofs(sizes: Sizes, only: set[str], processes: int) -> Iterator[Finding]:
             first = int.from_bytes(os.urandom(3), "big")
             seeds = list(range(first, first + sizes.seeds))
             yield simulate_many("a simulated year", seeds, sizes.workspaces, sizes.days, processes)
+        if wanted("requests"):
+            yield fuzz_requests("any request, against its pod", sizes.requests, processes)
         if wanted("faults"):
             yield asyncio.run(locked(sizes.locked_seconds))
             yield asyncio.run(disk_full())
@@ -129,7 +133,7 @@ def proofs(sizes: Sizes, only: set[str], processes: int) -> Iterator[Finding]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/prove", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a little of everything")
-    names = "kills, planted, failpoints, year, faults, properties"
+    names = "kills, planted, failpoints, year, requests, faults, properties"
     parser.add_argument("--only", default="", metavar="NAMES", help=f"some of {names}")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="write the table into this page")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="at once, if it helps")
