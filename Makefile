@@ -1,30 +1,38 @@
 # The only commands to know. Each does its own set-up: it needs python3 and make, nothing else.
 #   make demo PORT=8000 DATA=.demo OFFER=my-vessl.yaml
 #   make test ARGS="tests/model -x"
+#   make test-hub5 ARGS="tests/spawner -x"
 #   make bench ARGS="--quick"
 
 PYTHON ?= python3
 VENV ?= .venv
+VENV_HUB5 ?= .venv-hub5
 PORT ?= 8000
 DATA ?= .demo
 OFFER ?=
 ARGS ?=
-CONSTRAINTS := requirements/constraints.txt
+# what a hub of another version can change
+HUB5_TESTS := tests/authenticator tests/demo/test_hub_setup.py tests/e2e tests/helm/test_values_hub.py tests/spawner \
+	tests/service/test_rights.py --ignore tests/spawner/test_isolation.py \
+	--ignore tests/spawner/test_kubernetes_render.py --ignore tests/spawner/test_local_render.py
 
 BIN := $(VENV)/bin
 SETUP := umask 022; PYTHON='$(PYTHON)' VENV='$(VENV)' sh .ci/setup
+SETUP_HUB5 := umask 022; PYTHON='$(PYTHON)' VENV='$(VENV_HUB5)' sh .ci/setup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint prove bench lock clean
+.PHONY: help demo test test-hub5 lint prove bench lock clean
 
 help:
 	@echo 'make demo    a whole hub on this machine (PORT=8000 DATA=.demo OFFER=FILE)'
 	@echo 'make test    the test suite (ARGS="..." goes to pytest)'
-	@echo 'make lint    ruff, mypy, the import contracts and a fresh reference'
+	@echo 'make test-hub5'
+	@echo '             the tests that a hub can change, with JupyterHub 5.5 instead of 6 (ARGS as above)'
+	@echo 'make lint    ruff, mypy, the import contracts, and that the reference and the schema are fresh'
 	@echo 'make prove   proofs that take an hour (ARGS=--quick for two minutes, ARGS=--help for more)'
 	@echo 'make bench   what the credits engine costs, beside its limits and a peer (ARGS="--quick")'
-	@echo 'make lock    write $(CONSTRAINTS) anew; with the oldest Python it is for: PYTHON=/usr/bin/python3 on Debian 12'
-	@echo 'make clean   remove the virtual environment and caches; the data of the demo stays'
+	@echo 'make lock    write requirements/ anew; with the oldest Python it is for: PYTHON=/usr/bin/python3 on Debian 12'
+	@echo 'make clean   remove the virtual environments and caches; the data of the demo stays'
 
 demo:
 	@$(SETUP) demo
@@ -34,6 +42,10 @@ test:
 	@$(SETUP) test
 	@exec $(BIN)/python -m pytest $(ARGS)
 
+test-hub5:
+	@$(SETUP_HUB5) hub5
+	@exec $(VENV_HUB5)/bin/python -m pytest $(if $(findstring tests/,$(ARGS)),,$(HUB5_TESTS)) $(ARGS)
+
 lint:
 	@$(SETUP) lint
 	$(BIN)/ruff check .
@@ -41,6 +53,7 @@ lint:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/make_reference.py --check
+	$(BIN)/python docs/make_schema.py --check
 
 prove:
 	@$(SETUP) test
@@ -55,5 +68,5 @@ lock:
 	@$(SETUP) lock
 
 clean:
-	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf '$(VENV)' '$(VENV_HUB5)' build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

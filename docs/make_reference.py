@@ -93,6 +93,7 @@ def _trait_type(trait: traitlets.TraitType[Any, Any]) -> str:
         traitlets.Integer: "whole number",
         traitlets.Float: "number",
         traitlets.Callable: "function",
+        traitlets.Enum: "one of " + ", ".join(f"`{value}`" for value in getattr(trait, "values", None) or ()),
     }
     return next(word for kind, word in words.items() if isinstance(trait, kind))
 
@@ -193,7 +194,7 @@ def _option(option: click.Option) -> tuple[str, str, str]:
     if isinstance(option.type, click.Choice):
         value = "|".join(str(choice) for choice in option.type.choices)
     elif isinstance(option.type, click.IntRange) and option.type.max is not None:
-        value = f"{option.type.min} to {option.type.max}"
+        value = ", ".join(filter(None, (value, f"{option.type.min} to {option.type.max}")))
     given = isinstance(option.default, str) and option.default != ""
     default = f"`{option.default}`" if given else "required" if option.required else ""
     return f"`{', '.join(option.opts)}` {value}", default, option.help or ""

@@ -14,8 +14,11 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from .model.catalog import Offer
 
 SERVICE_NAME = "vessl"
 SPAWNER_NAME = "vessl-spawner"
@@ -24,8 +27,11 @@ SERVICE_TOKEN_VARIABLE = "VESSL_SERVICE_TOKEN"  # noqa: S105
 SPAWNER_TOKEN_VARIABLE = "VESSL_SPAWNER_TOKEN"  # noqa: S105
 TOKEN_CHARACTERS_MAX = 64
 """JupyterHub 6.1 never matches a longer API token (jupyterhub/utils.py, ``compare_token``)."""
+CLUSTERS = ("local", "kubernetes")
+HANDED_OVER = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+"""What the service needs of the hub's environment beside its own variables: a hub's service inherits nothing."""
 
-_SERVICE_SCOPES = (
+SERVICE_SCOPES = (
     "list:users",
     "read:users:groups",
     "read:servers",
@@ -34,7 +40,7 @@ _SERVICE_SCOPES = (
     "delete:servers",
     "read:hub",
 )
-_ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
+ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
 
 
 def setup_vessl(
@@ -46,6 +52,7 @@ def setup_vessl(
     service_url: str = "http://127.0.0.1:8200",
     managed: bool = True,
     named_servers: int = 10,
+    cluster: str = "local",
 ) -> None:
     """Wire a hub: call it in jupyterhub_config.py, after ``base_url`` or ``bind_url`` if those are set.
 
@@ -70,6 +77,12 @@ def setup_vessl(
     named_servers
         How many workspaces a person may have besides the default one, unless the admin has set
         ``JupyterHub.named_server_limit_per_user``.
+    cluster
+        Where workspaces run, unless the admin has set ``JupyterHub.spawner_class``: ``local`` or ``kubernetes``.
+
+    A service ``vessl`` or ``vessl-spawner`` that the admin has listed is kept as it is, and its token is used.
+    A service that the hub starts gets those variables of the hub's environment whose names begin with ``VESSL_``
+    (but no token), those that name a Kubernetes cluster, and those that the offer names with ``env:``.
 
     Tokens are read from the environment variables ``VESSL_SERVICE_TOKEN`` and ``VESSL_SPAWNER_TOKEN``.  A
     variable that is not set means a new random token at every start of the hub, which is right only when the
@@ -78,13 +91,16 @@ def setup_vessl(
     Raises
     ------
     ValueError
-        A token is longer than 64 characters or has other than printable ASCII, or ``managed=False`` without
-        ``VESSL_SERVICE_TOKEN``.
+        A token is longer than 64 characters or has other than printable ASCII, ``managed=False`` without
+        ``VESSL_SERVICE_TOKEN``, or another ``cluster``.
     """
+    if cluster not in CLUSTERS:
+        raise ValueError(f"cluster is one of {', '.join(CLUSTERS)}")
     hub = c.JupyterHub
     base_url = _base_url(hub)
     offer_file, data_folder = str(Path(offer).absolute()), str(Path(data_dir).absolute())
-    _fill(hub, "spawner_class", "vessl-local")
+    parsed = _parsed(offer_file)
+    _fill(hub, "spawner_class", f"vessl-{cluster}")
     _fill(hub, "authenticator_class", "vessl-oidc")
     _fill(hub, "default_url", f"{base_url}services/{SERVICE_NAME}/")
     _fill(hub, "allow_named_servers", True)
@@ -92,12 +108,15 @@ def setup_vessl(
     _fill(c.VesslOIDCAuthenticator, "offer_file", offer_file)
     _fill(c.VesslLocalSpawner, "data_dir", data_folder)
     _append(hub, "template_paths", _template_folders(), key=str)
-    _brand(hub, offer_file)
+    if parsed is not None:
+        _brand(hub, parsed)
 
     command = None
     if managed:
         command = serve_command(offer=offer_file, database=database, data_dir=data_folder)
     _add_services(c, service_url, command)
+    if managed:
+        _hand_over(hub, parsed)
     _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{base_url}services/{SERVICE_NAME}/")
 
     hub_version_major = int(metadata.version("jupyterhub").split(".")[0])
@@ -107,8 +126,8 @@ def setup_vessl(
 def _add_services(c: Any, service_url: str, command: list[str] | None) -> None:
     """The service, with the command that starts it if the hub does, and the spawner's own identity."""
     hub = c.JupyterHub
-    names = {str(_name(service)) for service in _listed(hub, "services")}
-    if SERVICE_NAME not in names:
+    listed = {_name(service): service for service in _listed(hub, "services")}
+    if SERVICE_NAME not in listed:
         service: dict[str, Any] = {
             "name": SERVICE_NAME,
             "url": service_url,
@@ -118,10 +137,29 @@ def _add_services(c: Any, service_url: str, command: list[str] | None) -> None:
         if command is not None:
             service["command"] = command
         _append(hub, "services", [service], key=_name)
-    if SPAWNER_NAME not in names:
+    elif isinstance(listed[SERVICE_NAME], dict):
+        _checked(f"the API token of the service {SERVICE_NAME}", listed[SERVICE_NAME].get("api_token") or "")
+        listed[SERVICE_NAME].setdefault("oauth_no_confirm", True)
+    if SPAWNER_NAME not in listed:
         token = _token(SPAWNER_TOKEN_VARIABLE, required=False)
         _append(hub, "services", [{"name": SPAWNER_NAME, "api_token": token}], key=_name)
         _fill(c.VesslSpawnerMixin, "service_token", token)
+    elif isinstance(listed[SPAWNER_NAME], dict) and (token := listed[SPAWNER_NAME].get("api_token")):
+        _fill(c.VesslSpawnerMixin, "service_token", _checked(f"the API token of the service {SPAWNER_NAME}", token))
+
+
+def _hand_over(hub: Any, offer: Offer | None) -> None:
+    """Variables of this process to the service, if the hub starts it; what is set for it already is kept."""
+    service = next((s for s in _listed(hub, "services") if _name(s) == SERVICE_NAME), None)
+    if not isinstance(service, dict) or "command" not in service:
+        return
+    names = {name for name in os.environ if name.startswith("VESSL_") and not name.endswith("_TOKEN")}
+    names |= {*HANDED_OVER} & {*os.environ}
+    if offer is not None:
+        targets = [target for each in offer.organizations.values() for target in each.credits.notify]
+        names |= {target.removeprefix("env:") for target in targets if target.startswith("env:")} & {*os.environ}
+    if names:
+        service["environment"] = {**{name: os.environ[name] for name in names}, **service.get("environment", {})}
 
 
 def serve_command(*, offer: str, database: str, data_dir: str) -> list[str]:
@@ -132,7 +170,7 @@ def serve_command(*, offer: str, database: str, data_dir: str) -> list[str]:
 
 def _grant(hub: Any, hub_version_major: int) -> None:
     """Rights of the service, and the right of every person to open it."""
-    scopes = list(_SERVICE_SCOPES)
+    scopes = list(SERVICE_SCOPES)
     if hub_version_major >= 6:
         scopes.append("start:servers")
     description = "Read who runs what, and start and stop servers"
@@ -143,17 +181,17 @@ def _grant(hub: Any, hub_version_major: int) -> None:
     if own_role is not None and "scopes" in own_role:
         # the admin replaced the scopes of role `user`; the hub then ignores extra_user_scopes, and refuses a
         # second entry for the same role
-        if _ACCESS_SCOPE not in own_role["scopes"]:
-            own_role["scopes"] = [*own_role["scopes"], _ACCESS_SCOPE]
+        if ACCESS_SCOPE not in own_role["scopes"]:
+            own_role["scopes"] = [*own_role["scopes"], ACCESS_SCOPE]
     elif hub_version_major >= 6:
         if not _is_set(hub, "extra_user_scopes"):
-            hub["extra_user_scopes"] = {_ACCESS_SCOPE}
+            hub["extra_user_scopes"] = {ACCESS_SCOPE}
         else:
-            hub["extra_user_scopes"].update({_ACCESS_SCOPE})
+            hub["extra_user_scopes"].update({ACCESS_SCOPE})
     elif own_role is not None:
-        own_role["scopes"] = ["self", _ACCESS_SCOPE]
+        own_role["scopes"] = ["self", ACCESS_SCOPE]
     else:
-        _append(hub, "load_roles", [{"name": "user", "scopes": ["self", _ACCESS_SCOPE]}], key=_name)
+        _append(hub, "load_roles", [{"name": "user", "scopes": ["self", ACCESS_SCOPE]}], key=_name)
 
 
 def _base_url(hub: Any) -> str:
@@ -165,17 +203,21 @@ def _base_url(hub: Any) -> str:
     return "/" + f"{path.strip('/')}/".lstrip("/")
 
 
-def _brand(hub: Any, offer_file: str) -> None:
-    """The organization's title for the top bar of the hub's pages, as on the service's pages."""
+def _parsed(offer_file: str) -> Offer | None:
+    """The offer, or None: the authenticator reads the same file and stops the hub with every mistake in it."""
     from .model.errors import OfferError
     from .offer import load_offer
 
     try:
-        organizations = load_offer(offer_file).organizations
+        return load_offer(offer_file)
     except OfferError:
-        return  # the authenticator reads the same file and stops the hub with every mistake
-    if len(organizations) == 1:
-        (organization,) = organizations.values()
+        return None
+
+
+def _brand(hub: Any, offer: Offer) -> None:
+    """The organization's title for the top bar of the hub's pages, as on the service's pages."""
+    if len(offer.organizations) == 1:
+        (organization,) = offer.organizations.values()
         if not _is_set(hub, "template_vars"):
             hub["template_vars"] = {}
         hub["template_vars"].setdefault("vessl_brand", organization.title)
@@ -193,8 +235,12 @@ def _token(variable: str, *, required: bool) -> str:
         if required:
             raise ValueError(f"set {variable}: the hub does not start the service, so both must know its token")
         return secrets.token_hex(32)
+    return _checked(variable, token)
+
+
+def _checked(what: str, token: str) -> str:
     if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError(f"{variable} must be 1 to {TOKEN_CHARACTERS_MAX} ASCII characters; try: openssl rand -hex 32")
+        raise ValueError(f"{what} must be 1 to {TOKEN_CHARACTERS_MAX} ASCII characters; try: openssl rand -hex 32")
     return token
 
 

@@ -55,4 +55,5 @@ setup_vessl(
     data_dir=settings.workspaces,
     service_url=settings.service_url,
     managed=False,
+    cluster=settings.cluster,
 )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..offer import load_offer
+
 PORT_VARIABLE, DATA_VARIABLE, OFFER_VARIABLE = "VESSL_DEMO_PORT", "VESSL_DEMO_DATA", "VESSL_DEMO_OFFER"
 PACKAGED_OFFER = Path(__file__).with_name("vessl.yaml")
 HUB_CONFIG = Path(__file__).with_name("jupyterhub_config.py")
@@ -106,6 +108,11 @@ class Settings:
     def workspaces(self) -> Path:
         """Folder of the local backend: volumes, temporary storage and process files."""
         return self.data / "workspaces"
+
+    @property
+    def cluster(self) -> str:
+        """The kind of the offer's first cluster, which this hub starts workspaces on.  Raises `OfferError`."""
+        return next(iter(load_offer(self.offer).clusters.values())).kind.value
 
     @property
     def logs(self) -> Path:

@@ -20,7 +20,7 @@ import aiohttp
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import make_ssl_context, url_path_join
 from pydantic import ValidationError
-from traitlets import Float, Unicode, default
+from traitlets import Dict, Float, Unicode, default
 
 from jupyterhub_vessl.client import ServiceClient
 from jupyterhub_vessl.model.errors import BadInput, PublicError
@@ -33,12 +33,15 @@ from jupyterhub_vessl.model.wire import AdmissionRequest, ReadyReport
 
 from .delivery import send_end
 from .form import note_refusal, options_from_form, render_form
+from .last_end import last_end
 from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
 
 STATE_KEY = "vessl"
 STOP_DELIVERY_SECONDS = 2.0
 _LOCALE = frozenset({"LANG", "LC_ALL"})
 _HTTP_TRY_SECONDS = 2.0
+_CLEAN_UP_SECONDS_MAX = 20.0
+"""Of the hub's start_timeout, kept for undoing a start that fails; at most a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,20 @@ class Step:
     sentence: str
 
 
+class _AnyOptions(Dict):
+    """A trait that takes whatever a program posts as options, so that `start` refuses it with a sentence.
+
+    JupyterHub 5 looks at nothing before it sets the trait, and counts a TraitError as a failure of its own.
+    """
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return value
+
+
 class VesslSpawnerMixin(Spawner):
     """Admission, billing reports and progress for a JupyterHub spawner."""
+
+    user_options = _AnyOptions()
 
     service_url = Unicode(
         "http://127.0.0.1:8200/services/vessl/",
@@ -106,8 +121,12 @@ class VesslSpawnerMixin(Spawner):
     _plan: WorkspacePlan | None = None
     _ended = False
     _stopping = False
+    _give_up_seconds = 0.0
+    """The instant of the monotonic clock at which a start gives up by itself, before the hub does."""
     _step = Step(0, "")
     _moved: asyncio.Event | None = None
+
+    last_end = last_end  # the page about a server that does not run asks for it
 
     # -- what a backend provides ----------------------------------------------
 
@@ -160,6 +179,8 @@ class VesslSpawnerMixin(Spawner):
 
     async def start(self) -> str:
         """Ask, start, wait until it answers, report it ready; refuse with one sentence if any of that fails."""
+        clean_up_seconds = min(_CLEAN_UP_SECONDS_MAX, self.start_timeout / 10)
+        self._give_up_seconds = time.monotonic() + self.start_timeout - clean_up_seconds
         self._go(5, "Asking for admission")
         try:
             admission = await self.service_client().admit(self._admission_request())
@@ -183,7 +204,7 @@ class VesslSpawnerMixin(Spawner):
         except Exception as error:
             self.log.exception("Workspace %s did not start", bounded(admission.plan.workspace_id))
             await self._abandon(type(error).__name__)
-            raise self._refusal(_not_started("an error on the machine that runs it")) from error
+            raise self._refusal(not_started("an error on the machine that runs it")) from error
         return url
 
     def _admission_request(self) -> AdmissionRequest:
@@ -207,7 +228,8 @@ class VesslSpawnerMixin(Spawner):
     async def _wait_until_it_answers(self, url: str) -> None:
         """Until the single-user server answers HTTP, so that nobody pays for waiting; raises `NotStarted`."""
         target = url_path_join(url, self.server.base_url, "api")
-        deadline = time.monotonic() + self.ready_timeout_seconds
+        seconds = max(1.0, min(self.ready_timeout_seconds, self._give_up_seconds - time.monotonic()))
+        deadline = time.monotonic() + seconds
         settings = self.user.settings
         context = make_ssl_context(
             settings.get("internal_ssl_key"), settings.get("internal_ssl_cert"), cafile=settings.get("internal_ssl_ca")
@@ -218,10 +240,10 @@ class VesslSpawnerMixin(Spawner):
                 end = await self.poll_plan()
                 if end is not None:
                     await self._log_tail()
-                    raise _not_started(f"it ended while starting ({end.detail})")
+                    raise not_started(f"it ended while starting ({end.detail.rstrip('.')})")
                 if time.monotonic() > deadline:
                     await self._log_tail()
-                    raise _not_started(f"it did not answer within {self.ready_timeout_seconds:g} seconds")
+                    raise not_started(f"it did not answer within {seconds:.0f} seconds")
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, 0.5)
 
@@ -364,11 +386,9 @@ def _as_url(address: str | tuple[str, int], *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{host}:{port}"
 
 
-def _not_started(why: str) -> NotStarted:
-    return NotStarted(
-        f"The workspace did not start: {why}. Nothing is charged.",
-        hint="Try again; if it stays so, tell an admin.",
-    )
+def not_started(why: str, *, hint: str = "Try again; if it stays so, tell an admin.") -> NotStarted:
+    """What a person is told when their admitted workspace could not be brought up."""
+    return NotStarted(f"The workspace did not start: {why}. Nothing is charged.", hint=hint)
 
 
 def _apply_nothing(spawner: VesslSpawnerMixin, options: Any) -> None:

@@ -18,7 +18,10 @@ from jupyterhub_vessl.model.text import bounded
 FIELDS_MAX = 600
 FIELD_CHARACTERS_MAX = VALUE_CHARACTERS_MAX
 FORM_CHARACTERS_MAX = 128 * 1024
-SINGLE = ("name", "team", "cluster", "preset", "spec", "image")
+CUSTOM_FIELDS = ("image_url", "credential_name")
+SINGLE = ("name", "team", "cluster", "preset", "spec", "image", *CUSTOM_FIELDS)
+CUSTOM_IMAGE = "custom:"
+"""What the list of images sends for an image of one's own; no image of an offer can be called so."""
 SECTIONS = ("storage", "ports", "environment")
 
 _ROW = re.compile(r"(port|variable)\.(\d{1,3})\.(name|type|number|value)")
@@ -56,6 +59,8 @@ class Draft:
     team, cluster, preset, spec, image
         None when nothing was said about it; an empty preset is "choose yourself", an empty spec or image
         "as in the preset".
+    image_url, credential_name
+        What stands in the fields of an image of one's own; they count when ``image`` is `CUSTOM_IMAGE`.
     mounted
         Names of the volumes that are ticked.
     mount_paths
@@ -70,6 +75,8 @@ class Draft:
     preset: str | None = None
     spec: str | None = None
     image: str | None = None
+    image_url: str = ""
+    credential_name: str = ""
     mounted: frozenset[str] = frozenset()
     mount_paths: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortRow, ...] = ()
@@ -80,14 +87,17 @@ class Draft:
 def draft_from_request(request: WorkspaceRequest) -> Draft:
     """The form filled in as this request."""
     given = {"storage": request.storage, "ports": request.ports, "environment": request.environment}
-    chosen = bool(request.spec or request.image or request.preset)
+    image = CUSTOM_IMAGE if request.image_url else request.image
+    chosen = bool(request.spec or image or request.preset)
     return Draft(
         name=request.name or "",
         team=request.team,
         cluster=request.cluster,
         preset=request.preset if request.preset else ("" if chosen else None),
         spec=request.spec,
-        image=request.image,
+        image=image,
+        image_url=request.image_url or "",
+        credential_name=request.credential_name or "",
         mounted=frozenset(request.storage or {}),
         mount_paths=dict(request.storage or {}),
         ports=tuple(PortRow(name, p.type, str(p.port)) for name, p in (request.ports or {}).items()),
@@ -119,7 +129,9 @@ def draft_from_form(formdata: FormData) -> Draft:
         cluster=single.get("cluster"),
         preset=single.get("preset"),
         spec=single.get("spec"),
-        image=single.get("image"),
+        image=single.get("image") or (CUSTOM_IMAGE if single.get("image_url") else single.get("image")),
+        image_url=single.get("image_url", ""),
+        credential_name=single.get("credential_name", ""),
         mounted=frozenset(mounted),
         mount_paths=paths,
         ports=tuple(ports),
@@ -139,6 +151,7 @@ def request_from_form(formdata: FormData) -> WorkspaceRequest:
     for key, what in (("spec", "a resource spec"), ("image", "an image")):
         if key not in values:
             raise BadInput(f"Choose {what}.", field=key)
+    _choose_image(options)
     rows = _rows(values)
     sections = {
         "storage": _storage(values),
@@ -149,6 +162,27 @@ def request_from_form(formdata: FormData) -> WorkspaceRequest:
         if entered or f"none.{section}" in values:
             options[section] = entered
     return parse_request(options)
+
+
+def _choose_image(options: dict[str, Any]) -> None:
+    """An image of one's own replaces the preset's; beside an image of the list it is a contradiction."""
+    listed, url = options.get("image"), options.get("image_url")
+    if listed == CUSTOM_IMAGE:
+        del options["image"]
+        if not url:
+            raise BadInput("Write which image, such as quay.io/acme/notebook:2026-10-20.", field="image_url")
+    elif listed and url:
+        raise BadInput(
+            "An image of the list is chosen and an image of your own is written.",
+            hint="Choose Custom image… in the list, or leave the reference empty.",
+            field="image_url",
+        )
+    if "credential_name" in options and not url:
+        raise BadInput(
+            "A registry credential belongs to an image of your own.",
+            hint="Choose none, or write the image that needs it.",
+            field="credential_name",
+        )
 
 
 def _single_values(formdata: FormData) -> dict[str, str]:

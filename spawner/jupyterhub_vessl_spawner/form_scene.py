@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jupyterhub_vessl.model.plan import open_to
+from jupyterhub_vessl.model.choosing import open_to
 from jupyterhub_vessl.model.units import format_bytes
-from jupyterhub_vessl.model.wire import OfferView, SpecView, TeamView
+from jupyterhub_vessl.model.wire import CustomImagesView, ImageView, OfferView, SpecView, TeamView
 from jupyterhub_vessl.model.wire_credits import CreditsView
 
-from .form_fields import Draft
+from .form_fields import CUSTOM_IMAGE, Draft
 from .form_quote import Quote, amount, cannot_start, quote, rate
 
 ACCESS = {"rw": "read and write", "ro": "read-only"}
@@ -42,6 +42,28 @@ class Scene:
     def offered(self, teams: tuple[str, ...] | None) -> bool:
         """Whether at least one team that may be chosen here may have it."""
         return any(open_to(teams, team.name) for team in self.teams)
+
+    def images(self) -> tuple[ImageView, ...]:
+        """Images that at least one team that may be chosen here may have; last, one of one's own.
+
+        That one is there wherever the offer knows such images, also when nobody here may start them.
+        """
+        found = tuple(image for image in self.offer.images if self.offered(image.teams))
+        custom = self.offer.custom_images
+        if custom is None:
+            return found
+        obstacles, teams = custom.obstacles, custom.teams
+        if not self.offered(teams):
+            whose = "your teams" if len(self.teams) > 1 else f"team {self.teams[0].title}"
+            obstacles, teams = {cluster.name: f"not for {whose}" for cluster in self.offer.clusters}, None
+        return (*found, ImageView(name=CUSTOM_IMAGE, title="Custom image…", obstacles=obstacles, teams=teams))
+
+    def custom_images(self) -> CustomImagesView | None:
+        """What images of one's own may be; None where nobody here can start any."""
+        custom = self.offer.custom_images
+        if custom is None or not self.offered(custom.teams) or self.obstacle(custom.obstacles)[0]:
+            return None
+        return custom
 
     def team_note(self, teams: tuple[str, ...] | None) -> str:
         """Whose it is, when not every team that may be chosen may have it."""
@@ -120,7 +142,8 @@ def script_data(scene: Scene) -> dict[str, Any]:
             }
             for s in offer.specs
         },
-        "images": {i.name: {"title": i.title, "obstacles": i.obstacles, "teams": i.teams} for i in offer.images},
+        "images": {i.name: {"title": i.title, "obstacles": i.obstacles, "teams": i.teams} for i in scene.images()},
+        "credentials": offer.custom_images.credentials if offer.custom_images else {},
         "volumes": {
             v.name: {
                 "title": v.title,

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jupyterhub_vessl.model.choosing import open_to
 from jupyterhub_vessl.model.errors import PublicError
-from jupyterhub_vessl.model.plan import open_to
+from jupyterhub_vessl.model.text import bounded
 from jupyterhub_vessl.model.units import format_bytes, format_cpu
 from jupyterhub_vessl.model.wire import ImageView, OfferView, PresetView, SpecView, VolumeView
 
-from .form_fields import Draft, PortRow, VariableRow
+from .form_fields import CUSTOM_FIELDS, CUSTOM_IMAGE, SECTIONS, SINGLE, Draft, PortRow, VariableRow
 from .form_quote import Amount, Quote, amount, cannot_start, rate
 from .form_scene import ACCESS, Notice, Scene, script_data, set_scene
 
 BLANK_ROWS = 3
 FROM_LINK = "from_link"
 """The code of the refusal that is none: a link filled in the form, and Start was not pressed yet."""
-FIELDS = ("name", "team", "cluster", "preset", "spec", "image", "storage", "ports", "environment")
+FIELDS = (*SINGLE, *SECTIONS)
 _KINDS = {
     "cluster": "Cluster storage: survives termination.",
     "object": "Object storage: survives termination, the same on every cluster.",
@@ -47,6 +48,15 @@ class SpecCard(Choice):
     temporary: str = ""
     has_gpu: bool = False
     quote: Quote | None = None
+
+
+@dataclass(frozen=True)
+class CustomImage:
+    """The fields of an image of one's own.  ``registries`` are the beginnings that its reference may have."""
+
+    url: str
+    registries: tuple[str, ...]
+    credentials: tuple[Choice, ...]
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,10 @@ class FormView:
         Sentences by field of the request; ``""`` is the form as a whole.
     image_unresolved
         The image chosen before cannot be had, so another one must be chosen.
+    custom_image
+        None where no image of one's own can be started.
+    container_ports
+        Some cluster is Kubernetes, where tcp ports have an address of their own.
     from_preset
         Whether "as in the preset" can be chosen for spec and image.
     team_fixed
@@ -107,6 +121,8 @@ class FormView:
     image_from_preset: bool
     images: tuple[Choice, ...]
     image_unresolved: bool
+    custom_image: CustomImage | None
+    container_ports: bool
     home: HomeRow
     volumes: tuple[VolumeRow, ...]
     ports: tuple[PortRow, ...]
@@ -136,7 +152,7 @@ def form_view(offer: OfferView, draft: Draft, refused: PublicError | None, now_m
     scene = set_scene(offer, draft, now_ms)
     if isinstance(scene, Notice):
         return scene
-    errors = {refused.field if refused.field in FIELDS else "": refused.sentence()} if refused else {}
+    errors = {_field(scene, refused): refused.sentence()} if refused else {}
     credits = scene.credits_of(scene.team)
     no_start = [cannot_start(c, now_ms) if (c := scene.credits_of(team)) else "" for team in scene.teams]
     presets, choose_yourself = _presets(scene, draft, errors)
@@ -163,6 +179,8 @@ def form_view(offer: OfferView, draft: Draft, refused: PublicError | None, now_m
         image_from_preset=image_from_preset,
         images=images,
         image_unresolved=not image_from_preset and not any(image.selected for image in images),
+        custom_image=_custom_image(scene, draft, errors),
+        container_ports=any(cluster.kind == "kubernetes" for cluster in offer.clusters),
         home=HomeRow(
             offer.home.mount_path,
             format_bytes(offer.home.size_bytes),
@@ -181,6 +199,13 @@ def form_view(offer: OfferView, draft: Draft, refused: PublicError | None, now_m
         errors=errors,
         data=script_data(scene),
     )
+
+
+def _field(scene: Scene, refused: PublicError) -> str:
+    """Where in the form the reason of a refusal stands; "" is the top."""
+    if refused.field in CUSTOM_FIELDS and scene.custom_images() is None:
+        return "image"  # the fields of an image of one's own are not there
+    return refused.field if refused.field in FIELDS else ""
 
 
 def _presets(scene: Scene, draft: Draft, errors: dict[str, str]) -> tuple[tuple[Choice, ...], bool]:
@@ -266,10 +291,10 @@ def _specs(scene: Scene, draft: Draft, from_preset: bool, errors: dict[str, str]
 
 
 def _images(scene: Scene, draft: Draft, from_preset: bool, errors: dict[str, str]) -> tuple[tuple[Choice, ...], bool]:
-    offered = [i for i in scene.offer.images if scene.offered(i.teams)]
+    offered = scene.images()
     obstacles = {i.name: scene.obstacle(i.obstacles) for i in offered}
     usable = [i.name for i in offered if not i.obstacles.get(scene.cluster) and open_to(i.teams, scene.team.name)]
-    titles = {i.name: i.title for i in offered}
+    titles = {i.name: i.title for i in offered} | {CUSTOM_IMAGE: "An image of your own"}
     wanted = _wanted("image", draft.image, {i: o[0] for i, o in obstacles.items()}, titles, errors)
     if wanted == "" and not from_preset:
         wanted = usable[0] if usable else ""
@@ -285,6 +310,27 @@ def _images(scene: Scene, draft: Draft, from_preset: bool, errors: dict[str, str
         for i in offered
     )
     return choices, wanted == ""
+
+
+def _custom_image(scene: Scene, draft: Draft, errors: dict[str, str]) -> CustomImage | None:
+    custom = scene.custom_images()
+    if custom is None:
+        return None
+    credentials = {name: teams for name, teams in custom.credentials.items() if scene.offered(teams)}
+    wanted = draft.credential_name
+    if wanted and wanted not in credentials:
+        errors.setdefault(
+            "credential_name",
+            f"The registry credential {bounded(wanted, 63)} was chosen before and is not offered to you.",
+        )
+    return CustomImage(
+        url=draft.image_url,
+        registries=custom.registries,
+        credentials=tuple(
+            Choice(name, name, selected=name == wanted, note=scene.team_note(teams))
+            for name, teams in credentials.items()
+        ),
+    )
 
 
 def _wanted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,20 @@ from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
 from jupyterhub_vessl import hub_setup, setup_vessl
+from jupyterhub_vessl.demo.settings import PACKAGED_OFFER
 
 ACCESS = "access:services!service=vessl"
 
 
 @pytest.fixture(autouse=True)
-def _no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VESSL_SERVICE_TOKEN", raising=False)
-    monkeypatch.delenv("VESSL_SPAWNER_TOKEN", raising=False)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("VESSL_", "KUBE"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def hub_6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_setup.metadata, "version", lambda _name: "6.1.1")
 
 
 @pytest.fixture
@@ -34,6 +41,7 @@ def roles(c: Config) -> dict[str, dict[str, Any]]:
     return {role["name"]: role for role in c.JupyterHub.load_roles}
 
 
+@pytest.mark.usefixtures("hub_6")
 def test_an_empty_config_becomes_a_whole_hub(tmp_path: Path) -> None:
     c = Config()
     setup_vessl(c, offer=tmp_path / "vessl.yaml", database="sqlite:////srv/v.sqlite", data_dir=tmp_path / "data")
@@ -69,6 +77,7 @@ def test_jupyterhub_itself_accepts_the_config() -> None:
     assert spawner.service_token == services(c)["vessl-spawner"]["api_token"]
 
 
+@pytest.mark.usefixtures("hub_6")
 def test_the_service_gets_the_rights_it_needs_and_no_more() -> None:
     c = Config()
     setup_vessl(c)
@@ -90,6 +99,7 @@ def test_tokens_are_short_enough_for_the_hub_to_match_and_differ() -> None:
     assert len(set(tokens)) == 2
 
 
+@pytest.mark.usefixtures("hub_6")
 def test_what_an_admin_set_is_kept(tmp_path: Path) -> None:
     c = Config()
     own_service = {"name": "cull", "api_token": "secret"}
@@ -135,12 +145,18 @@ def test_calling_it_twice_changes_nothing() -> None:
 def test_lists_that_an_admin_extends_without_assigning_them_keep_both_parts() -> None:
     c = Config()
     c.JupyterHub.services.append({"name": "cull", "api_token": "secret"})
+    setup_vessl(c)
+    setup_vessl(c)
+    assert [service["name"] for service in JupyterHub(config=c).services] == ["cull", "vessl", "vessl-spawner"]
+
+
+@pytest.mark.skipif(not hasattr(JupyterHub, "extra_user_scopes"), reason="JupyterHub 5 has no extra_user_scopes")
+def test_a_set_that_an_admin_extends_without_assigning_it_keeps_both_parts() -> None:
+    c = Config()
     c.JupyterHub.extra_user_scopes.update({"shares!user"})
     setup_vessl(c)
     setup_vessl(c)
-    hub = JupyterHub(config=c)
-    assert [service["name"] for service in hub.services] == ["cull", "vessl", "vessl-spawner"]
-    assert hub.extra_user_scopes == {"shares!user", ACCESS}
+    assert JupyterHub(config=c).extra_user_scopes == {"shares!user", ACCESS}
 
 
 def test_reading_an_empty_trait_before_does_not_count_as_setting_it() -> None:
@@ -202,3 +218,64 @@ def test_a_token_that_the_hub_would_never_match_is_refused(monkeypatch: pytest.M
     with pytest.raises(ValueError, match="VESSL_SPAWNER_TOKEN") as error:
         setup_vessl(Config())
     assert token not in str(error.value)
+
+
+def listed_by_the_chart() -> list[dict[str, Any]]:
+    """What Zero to JupyterHub makes of hub.services: each with the token that the chart made."""
+    return [
+        {"name": "vessl", "url": "http://hub:8200", "command": ["sh", "-c", "serve"], "api_token": "a" * 64},
+        {"name": "vessl-spawner", "api_token": "b" * 64},
+    ]
+
+
+def test_services_that_are_listed_are_kept_and_lend_their_tokens() -> None:
+    c = Config()
+    c.JupyterHub.services = listed_by_the_chart()
+    setup_vessl(c)
+    assert services(c)["vessl"] == {**listed_by_the_chart()[0], "oauth_no_confirm": True}
+    assert services(c)["vessl-spawner"] == listed_by_the_chart()[1]
+    assert c.VesslSpawnerMixin.service_token == "b" * 64
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["service", "spawner"])
+def test_a_listed_token_that_the_hub_would_never_match_is_refused(index: int) -> None:
+    c = Config()
+    c.JupyterHub.services = listed_by_the_chart()
+    c.JupyterHub.services[index]["api_token"] = "t" * 65
+    with pytest.raises(ValueError, match="the API token of the service vessl") as error:
+        setup_vessl(c)
+    assert "ttt" not in str(error.value)
+
+
+def test_the_service_gets_its_variables_and_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    offer = tmp_path / "vessl.yaml"
+    offer.write_text(
+        PACKAGED_OFFER.read_text().replace("opening: 50", "opening: 50, notify: [env:ACME_CHAT, env:NONE]")
+    )
+    given = {
+        "VESSL_DATABASE": "postgresql://vessl@db/vessl",
+        "VESSL_SMTP_URL": "from the hub",
+        "VESSL_SPAWNER_TOKEN": "s" * 64,
+        "ACME_CHAT": "slack://a/b/c",
+        "KUBECONFIG": "/etc/kubeconfig",
+        "UNRELATED": "x",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    c = Config()
+    c.JupyterHub.services = [listed_by_the_chart()[0] | {"environment": {"VESSL_SMTP_URL": "set by the admin"}}]
+    setup_vessl(c, offer=offer)
+    environment = services(c)["vessl"]["environment"]
+    assert environment["VESSL_SMTP_URL"] == "set by the admin"
+    assert environment["VESSL_DATABASE"] == given["VESSL_DATABASE"]
+    assert environment["ACME_CHAT"] == given["ACME_CHAT"]
+    assert environment["KUBECONFIG"] == given["KUBECONFIG"]
+    assert not {"VESSL_SPAWNER_TOKEN", "UNRELATED", "NONE"} & set(environment)
+
+
+def test_workspaces_run_on_kubernetes_when_asked_for() -> None:
+    c = Config()
+    setup_vessl(c, cluster="kubernetes")
+    assert c.JupyterHub.spawner_class == "vessl-kubernetes"
+    with pytest.raises(ValueError, match="local, kubernetes"):
+        setup_vessl(Config(), cluster="slurm")

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import aiohttp
 import psutil
 
 DEMO_OFFER = Path(__file__).parents[2] / "jupyterhub_vessl/demo/vessl.yaml"
+HUB_VERSION_MAJOR = int(metadata.version("jupyterhub").split(".")[0])
 READY_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 60
 
@@ -43,11 +45,17 @@ def write_offer(file: Path, *, opening: int = 50) -> Path:
     return file
 
 
+def start_body(options: Any) -> Any:
+    """What a program posts to the hub to start a server: JupyterHub 5 takes the options themselves."""
+    return {"user_options": options} if HUB_VERSION_MAJOR >= 6 else options
+
+
 class Demo:
     """One data folder; started and stopped as often as a test likes."""
 
-    def __init__(self, data: Path, offer: Path | None = None) -> None:
+    def __init__(self, data: Path, offer: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.data, self.offer, self.port = data, offer, free_port()
+        self.environment = environment or {}
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
         self.output = ""
@@ -62,7 +70,13 @@ class Demo:
         with log.open("a") as file:
             start = file.tell()
             self.process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=self.data.parent
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                cwd=self.data.parent,
+                env={**os.environ, **self.environment},
             )
         deadline = time.monotonic() + READY_SECONDS_MAX
         while True:
@@ -147,7 +161,7 @@ class Person:
     async def start(self, server_name: str = "", **options: Any) -> tuple[int, Any]:
         """Start a server through the hub's REST API, as a program would."""
         path = f"users/{self.name}/servers/{server_name}" if server_name else f"users/{self.name}/server"
-        status, answer = await self.hub("POST", path, {"user_options": options} if options else None)
+        status, answer = await self.hub("POST", path, start_body(options) if options else None)
         while status == 202:  # a slow machine: the hub goes on in the background
             await asyncio.sleep(0.2)
             _, user = await self.hub("GET", f"users/{self.name}")
@@ -182,9 +196,9 @@ async def signed_in(demo: Demo, name: str) -> AsyncIterator[Person]:
 
 
 @contextlib.contextmanager
-def running_demo(data: Path, offer: Path | None = None) -> Iterator[Demo]:
+def running_demo(data: Path, offer: Path | None = None, environment: Mapping[str, str] | None = None) -> Iterator[Demo]:
     """A demo that is ended whatever happens."""
-    demo = Demo(data, offer)
+    demo = Demo(data, offer, environment)
     try:
         yield demo.start()
     except BaseException:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import aiohttp
 import pytest
-from demo_parts import Person, signed_in
+from demo_parts import Person, signed_in, start_body
 
 pytestmark = pytest.mark.e2e
 RECOVERED_SECONDS_MAX = 60
@@ -72,7 +72,7 @@ async def test_a_crash_while_a_workspace_runs_loses_and_doubles_nothing(demo, vi
 async def test_a_hub_that_dies_in_the_middle_of_a_start_leaves_nothing_running_for_free(demo):
     async with signed_in(demo, "mia") as mia, signed_in(demo, "ada") as ada:
         paid = (await ada.ask("organizations/acme/balance"))["balance_micros"]
-        start = asyncio.create_task(mia.hub("POST", "users/mia/servers/dying", {"user_options": {"team": "vision"}}))
+        start = asyncio.create_task(mia.hub("POST", "users/mia/servers/dying", start_body({"team": "vision"})))
         record = None
         while record is None:
             await asyncio.sleep(0.02)

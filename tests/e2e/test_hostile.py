@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from demo_parts import signed_in
+from demo_parts import HUB_VERSION_MAJOR, signed_in, start_body
 
 pytestmark = pytest.mark.e2e
 
@@ -50,7 +50,7 @@ async def test_it_is_refused_with_one_sentence_and_nothing_happens(mia, options)
     if isinstance(options, dict):
         options = {"team": "vision", "spec": "cpu-small"} | options
     before = (await mia.ask("organizations/acme/balance"))["balance_micros"]
-    status, answer = await mia.hub("POST", "users/mia/servers/hostile", {"user_options": options})
+    status, answer = await mia.hub("POST", "users/mia/servers/hostile", start_body(options))
     assert status == 400, answer
     message = answer["message"]
     assert 0 < len(message) < 1000
@@ -62,6 +62,7 @@ async def test_it_is_refused_with_one_sentence_and_nothing_happens(mia, options)
     assert not any(server.get("ready") or server.get("pending") for server in user["servers"].values())
 
 
+@pytest.mark.skipif(HUB_VERSION_MAJOR < 6, reason="JupyterHub 5 takes options with a start only, never before it")
 async def test_options_that_were_changed_behind_the_form_are_checked_at_the_next_start(mia):
     await mia.hub("PUT", "users/mia/servers/patched", {"user_options": {"price_per_hour": 0}})
     status, answer = await mia.hub("POST", "users/mia/servers/patched")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hub_parts import SMALL_SERVER, TOKEN, NullProxy, StandInService, TestHub, need
+from hub_parts import StandInService, TestHub, hub_config, need
 from jupyterhub.tests.utils import add_user
 from jupyterhub_vessl_spawner import isolation as isolation_module
 from jupyterhub_vessl_spawner.isolation import Isolation, find_isolation
@@ -27,27 +27,7 @@ async def service() -> AsyncIterator[StandInService]:
 
 @pytest.fixture
 async def hub(hub_app: Any, service: StandInService, tmp_path: Any) -> AsyncIterator[TestHub]:
-    app = await hub_app(
-        config={
-            "JupyterHub": {
-                "proxy_class": NullProxy,
-                "cookie_secret_file": str(tmp_path / "cookie_secret"),
-                "spawner_class": "vessl-local",
-                "bind_url": "http://127.0.0.1:0/",
-                "tornado_settings": {"slow_spawn_timeout": 60, "slow_stop_timeout": 60},
-                "last_activity_interval": 3600,
-            },
-            "VesslLocalSpawner": {
-                "service_url": service.url,
-                "service_token": TOKEN,
-                "data_dir": str(tmp_path / "data"),
-                "cmd": SMALL_SERVER,
-                "poll_interval": 3600,
-                "service_timeout_seconds": 2,
-                "ready_timeout_seconds": 20,
-            },
-        }
-    )
+    app = await hub_app(config=hub_config(service, tmp_path))
     add_user(app.db, app, name="admin", admin=True)
     add_user(app.db, app, name="alice")
     running = TestHub(app)

@@ -13,9 +13,10 @@ import jupyterhub_vessl.demo
 from jupyterhub_vessl.model.availability import Capacity
 from jupyterhub_vessl.model.lifecycle import State
 from jupyterhub_vessl.model.units import GIB
+from jupyterhub_vessl.model.volumes import declared_volumes
 from jupyterhub_vessl.model.wire import Me, OfferView, TeamView, WorkspaceView
 from jupyterhub_vessl.model.wire_credits import CreditsView
-from jupyterhub_vessl.offer import load_offer
+from jupyterhub_vessl.offer import load_offer, parse_offer
 from jupyterhub_vessl.service.offer_view import offer_view
 
 NOW_MS = 1_795_000_000_000  # Wed 2026-11-18 11:06:40 UTC
@@ -57,7 +58,31 @@ def offered(
     """The demo's offer on a small laptop, as a person of these teams sees it."""
     money = (credits(41_200_000),) if money is None else money
     me = Me(name="mia", memberships=(), teams=teams, admin_of=(), credits=money)
-    return offer_view(load_offer(DEMO), me, {"laptop": LAPTOP}).model_copy(update=changes)
+    offer = load_offer(DEMO)
+    return offer_view(offer, me, {"laptop": LAPTOP}, declared_volumes(offer)).model_copy(update=changes)
+
+
+CONTAINERS = """
+custom_images: {registries: [quay.io/acme/, ghcr.io/acme/], teams: [vision]}
+registry_credentials:
+  acme-quay: {kubernetes_secret: quay, teams: [vision]}
+  speech-quay: {kubernetes_secret: speech, teams: [speech]}
+"""
+"""What an offer says about images of one's own: the team vision may start them, the team speech may not."""
+
+
+def with_containers(
+    text: str = CONTAINERS, *, teams: tuple[TeamView, ...] = (VISION, SPEECH), **changes: Any
+) -> OfferView:
+    """The demo's offer with a Kubernetes cluster beside the laptop, and with what ``text`` adds to it."""
+    demo = DEMO.read_text()
+    laptop = "laptop: {kind: local, title: This machine}"
+    assert laptop in demo
+    offer = parse_offer(demo.replace(laptop, f"{laptop}\n  seoul: {{kind: kubernetes, title: Seoul}}") + text)
+    me = Me(name="mia", memberships=(), teams=teams, admin_of=(), credits=(credits(41_200_000),))
+    large = Capacity(cpu_millis=192_000, memory_bytes=2048 * GIB, gpus={"H100": 8, "A100": 8})
+    capacities = {"laptop": LAPTOP, "seoul": large}
+    return offer_view(offer, me, capacities, declared_volumes(offer)).model_copy(update=changes)
 
 
 def view_of(offer: OfferView, draft: Draft | None = None, refused: Any = None) -> FormView:

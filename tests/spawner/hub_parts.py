@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -183,6 +184,29 @@ class TestHub:
 
     def alice(self) -> Any:
         return self.app.users["alice"]
+
+
+def hub_config(service: StandInService, folder: Path) -> dict[str, Any]:
+    """A hub with the local spawner and no proxy, which keeps its files in ``folder``."""
+    return {
+        "JupyterHub": {
+            "proxy_class": NullProxy,
+            "cookie_secret_file": str(folder / "cookie_secret"),
+            "spawner_class": "vessl-local",
+            "bind_url": "http://127.0.0.1:0/",
+            "tornado_settings": {"slow_spawn_timeout": 60, "slow_stop_timeout": 60},
+            "last_activity_interval": 3600,
+        },
+        "VesslLocalSpawner": {
+            "service_url": service.url,
+            "service_token": TOKEN,
+            "data_dir": str(folder / "data"),
+            "cmd": SMALL_SERVER,
+            "poll_interval": 3600,
+            "service_timeout_seconds": 2,
+            "ready_timeout_seconds": 20,
+        },
+    }
 
 
 def need(level: Isolation, there: bool, why: str) -> Isolation:

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from form_parts import BROWSER, HOSTILE, NOW_MS, SPEECH, VISION, Page, credits, offered, paused, team, view_of
+from form_parts import (
+    BROWSER,
+    HOSTILE,
+    NOW_MS,
+    SPEECH,
+    VISION,
+    Page,
+    credits,
+    offered,
+    paused,
+    team,
+    view_of,
+    with_containers,
+)
 from jupyterhub_vessl_spawner import form
 from jupyterhub_vessl_spawner.form_fields import Draft, draft_from_form, draft_from_request, request_from_form
 from jupyterhub_vessl_spawner.form_scene import Notice
@@ -95,6 +108,12 @@ def test_the_xsrf_token_is_not_a_choice() -> None:
         ({"variable.0.name": ["JUPYTERHUB_API_TOKEN"], "variable.0.value": ["x"]}, "environment", "set by the system"),
         ({"variable.0.name": ["A"], "variable.1.name": ["A"]}, "environment", "twice"),
         ({"variable.0.name": ["A"], "variable.0.value": ["{x}"]}, "environment", "plain text"),
+        ({"image": ["custom:"]}, "image_url", "Write which image"),
+        ({"image": ["custom:"], "image_url": ["quay.io/a/../b"]}, "image_url", "image reference"),
+        ({"image": ["custom:"], "image_url": ["a b"]}, "image_url", "image reference"),
+        ({"image": ["laptop"], "image_url": ["quay.io/acme/x:1"]}, "image_url", "image of the list is chosen"),
+        ({"credential_name": ["acme-quay"]}, "credential_name", "belongs to an image of your own"),
+        ({"image": ["custom:"], "image_url": ["a/b"], "credential_name": ["A!"]}, "credential_name", "lower-case"),
         ({"name": ["$(reboot)"]}, "name", "plain text"),
         ({"name": ["a\nb"]}, "name", "one line"),
         ({"name": ["ab\n"]}, "name", "one line"),
@@ -131,6 +150,12 @@ def test_a_wrong_form_is_kept_as_it_was_sent() -> None:
     draft = draft_from_form({**BROWSER, "port.7.name": ["App!"], "port.7.number": ["x"], "mount_path.datasets": ["no"]})
     assert (draft.ports[0].name, draft.ports[0].number) == ("App!", "x")
     assert draft.mount_paths == {"datasets": "no"}
+
+
+def test_an_image_of_ones_own_replaces_the_presets() -> None:
+    own = {"team": "vision", "preset": "notebook", "image_url": "quay.io/acme/x:1"}
+    assert form.parse_form({**BROWSER, "image": ["custom:"], "image_url": [" quay.io/acme/x:1 "]}) == own
+    assert form.parse_form({**BROWSER, "image_url": ["quay.io/acme/x:1"], "credential_name": [""]}) == own
 
 
 # -- what is shown -------------------------------------------------------------
@@ -243,6 +268,90 @@ def test_without_presets_the_cheapest_spec_that_is_available_is_chosen() -> None
     assert form.parse_form(Page(form.render(view)).sent) == {"team": "vision", "spec": "cpu-small", "image": "laptop"}
 
 
+def own_image(view: FormView) -> Any:
+    return next(image for image in view.images if image.value == "custom:")
+
+
+def test_an_image_of_ones_own_chosen_before_is_filled_in_again() -> None:
+    options = {
+        "name": "llama",
+        "team": "vision",
+        "cluster": "seoul",
+        "spec": "cpu-small",
+        "image_url": "quay.io/acme/x:1",
+        "credential_name": "acme-quay",
+    }
+    draft = draft_from_request(parse_request(options))
+    html = form.render(view_of(with_containers(workspace=paused(team="vision")), draft))
+    assert form.parse_form(Page(html).sent) == options
+
+
+def test_registries_and_credentials_are_those_of_the_persons_teams() -> None:
+    view = view_of(with_containers())
+    assert own_image(view).note == "not on This machine: container images need a Kubernetes or Slurm cluster; " + (
+        "only for Computer Vision"
+    )
+    assert view.custom_image is not None
+    assert view.custom_image.registries == ("quay.io/acme/", "ghcr.io/acme/")
+    assert [(c.value, c.note) for c in view.custom_image.credentials] == [
+        ("acme-quay", "only for Computer Vision"),
+        ("speech-quay", "only for Speech"),
+    ]
+    assert "<code>quay.io/acme/</code> or <code>ghcr.io/acme/</code>." in form.render(view)
+    vision = view_of(with_containers(teams=(VISION,))).custom_image
+    assert vision is not None
+    assert [c.value for c in vision.credentials] == ["acme-quay"]
+
+
+@pytest.mark.parametrize(
+    ("teams", "cluster", "reason"),
+    [
+        ((SPEECH,), "seoul", "not for team Speech"),
+        ((SPEECH, team("audio", "Audio")), "seoul", "not for your teams"),
+        ((VISION,), "laptop", "container images need a Kubernetes or Slurm cluster"),
+    ],
+)
+def test_an_image_of_ones_own_that_nobody_here_may_start_is_greyed_with_the_reason(
+    teams: tuple[Any, ...], cluster: str, reason: str
+) -> None:
+    offer = with_containers(teams=teams)
+    view = view_of(offer.model_copy(update={"clusters": tuple(c for c in offer.clusters if c.name == cluster)}))
+    assert own_image(view).obstacle == reason
+    assert view.custom_image is None
+    html = form.render(view)
+    assert re.search(r'<option value="custom:"[^>]* disabled', html)
+    assert "image_url" not in Page(html).sent
+    assert "ghcr.io" not in html
+
+
+def test_an_offer_without_images_of_ones_own_does_not_speak_of_them() -> None:
+    html = form.render(view_of(with_containers("")))
+    assert "Custom image" not in html
+    assert "image_url" not in Page(html).sent
+
+
+def test_an_image_of_ones_own_that_is_no_longer_allowed_is_not_replaced_silently() -> None:
+    draft = Draft(preset="", image="custom:", image_url="quay.io/acme/x:1", credential_name="gone")
+    view = view_of(with_containers(teams=(SPEECH,)), draft)
+    assert view.image_unresolved
+    assert view.errors["image"].startswith("An image of your own was chosen before and is not available: not for team")
+    refused = BadInput("Not in a registry that is allowed here.", field="image_url")
+    assert view_of(with_containers(""), draft, refused).errors["image"] == refused.sentence()
+    assert "gone was chosen before" in view_of(with_containers(), draft).errors["credential_name"]
+
+
+def test_without_an_image_of_the_list_that_fits_an_image_of_ones_own_is_what_is_left() -> None:
+    offer = with_containers(teams=(VISION,), presets=())
+    offer = offer.model_copy(update={"images": tuple(i for i in offer.images if i.name == "laptop")})
+    assert own_image(view_of(offer, Draft(cluster="seoul"))).selected
+    assert not own_image(view_of(offer, Draft(cluster="laptop"))).selected
+
+
+def test_tcp_ports_of_kubernetes_are_explained_where_there_is_such_a_cluster() -> None:
+    assert "On a Kubernetes cluster" in form.render(view_of(with_containers()))
+    assert "Kubernetes cluster a" not in form.render(view_of(offered()))
+
+
 def test_a_preset_that_needs_another_team_is_not_chosen_beforehand() -> None:
     first = next(p for p in offered().presets if p.name == "web-app")
     view = view_of(offered(presets=(first,)), Draft(team="speech"))
@@ -254,7 +363,8 @@ def test_a_preset_that_needs_another_team_is_not_chosen_beforehand() -> None:
 
 
 def hostile_offer() -> OfferView:
-    data = offered().model_dump(mode="json")
+    data = with_containers().model_dump(mode="json")
+    data["custom_images"] |= {"registries": [HOSTILE], "credentials": {HOSTILE: ["vision"]}}
     for part in ("clusters", "specs", "images", "presets", "volumes"):
         for item in data[part]:
             item["title"] = HOSTILE
@@ -275,14 +385,17 @@ def test_hostile_titles_and_values_stay_text() -> None:
         "variable.0.name": [HOSTILE],
         "variable.0.value": ["</script><script>alert(3)</script>"],
         "mount_path.datasets": [HOSTILE],
+        "image": ["custom:"],
+        "image_url": [HOSTILE],
+        "credential_name": [HOSTILE],
     }
     refused = BadInput(HOSTILE, field="ports")
     html = form.render(view_of(hostile_offer(), draft_from_form(sent), refused))
-    page, plain = Page(html), Page(form.render(view_of(offered())))
+    page, plain = Page(html), Page(form.render(view_of(with_containers())))
     assert "img" not in page.tags
     assert page.tags.count("script") == plain.tags.count("script")
     assert all("onerror" not in control for control in page.controls)
-    assert page.sent["name"] == [HOSTILE]
+    assert page.sent["name"] == page.sent["image_url"] == page.sent["credential_name"] == [HOSTILE]
 
 
 def test_our_script_and_style_cannot_end_early() -> None:
@@ -295,9 +408,11 @@ def drafts() -> Iterator[FormView]:
     yield view_of(offered())
     yield view_of(offered(teams=(SPEECH,)), Draft(preset=""))
     yield view_of(offered(), Draft(emptied=frozenset({"ports"})), BadInput("No.", field="storage"))
+    yield view_of(with_containers())
+    yield view_of(with_containers(), Draft(image="custom:"), BadInput("No.", field="image_url"))
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(5))
 def test_every_control_has_a_label_and_every_id_is_there_once(index: int) -> None:
     page = Page(form.render(list(drafts())[index]))
     visible = [control for control in page.controls if control.get("type") != "hidden"]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from form_parts import BROWSER, Page, offered
+from form_parts import BROWSER, Page, offered, with_containers
 from jupyterhub_vessl_spawner import form
 from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused
 
@@ -59,6 +59,19 @@ async def test_a_refused_start_comes_back_filled_in_with_the_reason_at_its_field
     assert '<p class="vessl-error" id="error-ports">' in html
     assert "data-vessl-refused" in html
     assert 'href="#field-ports"' in html
+
+
+@pytest.mark.parametrize("image", ["custom:", ""])
+async def test_a_refused_image_of_ones_own_comes_back_with_the_reason_at_its_field(image: str) -> None:
+    target = spawner(Service(with_containers()))
+    own = {"image_url": ["docker.io/evil:1"], "credential_name": ["acme-quay"]}
+    refused = BadInput("This image is not in a registry that is allowed here.", field="image_url")
+    await refuse(target, {**BROWSER, "image": [image], **own}, refused)
+    html = await form.render_form(target)
+    sent = Page(html).sent
+    assert (sent["image"], sent["image_url"], sent["credential_name"]) == (["custom:"], *own.values())
+    assert '<p class="vessl-error" id="error-image_url">' in html
+    assert 'href="#field-image_url"' in html
 
 
 async def test_a_refusal_that_belongs_to_no_field_stands_at_the_top() -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from form_parts import NOW_MS, offered, paused
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
 from jupyterhub._data import DATA_FILES_PATH
 from jupyterhub_vessl_spawner.form import TEMPLATES
+from jupyterhub_vessl_spawner.last_end import last_end
+
+from jupyterhub_vessl.model.errors import Unavailable
+from jupyterhub_vessl.model.lifecycle import State
 
 HOSTILE = "<script>alert(1)</script>"
 STOCK = f"{DATA_FILES_PATH}/templates"
 
 
 def draw(name: str, **values: Any) -> str:
+    """A page as the hub draws it, which waits for what its templates ask."""
     loader = ChoiceLoader(
         [PrefixLoader({"templates": FileSystemLoader([STOCK])}, "/"), FileSystemLoader([str(TEMPLATES), STOCK])]
     )
@@ -31,7 +38,8 @@ def draw(name: str, **values: Any) -> str:
         "no_spawner_check": True,
         "xsrf_token": "x",
     }
-    return Environment(loader=loader, autoescape=True).get_template(name).render(**(namespace | values))
+    page = Environment(loader=loader, autoescape=True, enable_async=True).get_template(name)
+    return asyncio.run(page.render_async(**(namespace | values)))
 
 
 def pending(name: str, options: Any = None) -> str:
@@ -109,6 +117,56 @@ def test_a_workspace_that_does_not_run_can_be_started_from_its_page() -> None:
     html = draw("not_running.html", failed=False, server_name="second", spawn_url="/hub/spawn/mia/second")
     assert "second is not running" in html
     assert 'href="/hub/spawn/mia/second"' in html
+
+
+def not_running(answer: Any, **values: Any) -> str:
+    """The page of a server that does not run, with what the service answers about it."""
+    asked = []
+
+    class Service:
+        async def form(self, caller: Any) -> Any:
+            asked.append((caller.user, caller.groups, caller.server_name))
+            if isinstance(answer, Exception):
+                raise answer
+            return offered(workspace=answer)
+
+    groups = [SimpleNamespace(name="vessl:acme:speech:member"), SimpleNamespace(name="staff")]
+    user = SimpleNamespace(name="mia", json_escaped_name="mia", escaped_name="mia", groups=groups)
+    spawner = SimpleNamespace(user=user, name="two", service_client=lambda tries: Service())
+    spawner.last_end = lambda: last_end(spawner)
+    user.spawners = {"two": spawner}
+    html = draw("not_running.html", user=user, server_name="two", spawn_url="/hub/spawn/mia/two", **values)
+    assert asked in ([("mia", ("vessl:acme:speech:member",), "two")], [])
+    return html
+
+
+def test_a_workspace_that_ended_says_why_and_how_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: (NOW_MS + 2 * 3_600_000) * 1_000_000)
+    why = f"It needed more than 2 GiB of memory. Next larger: CPU medium with 6 GiB, +$0.06/h. {HOSTILE}"
+    html = not_running(paused(message=why))
+    assert why.removesuffix(HOSTILE) in html
+    assert "(2 h ago)" in html
+    assert "fine-tune llama is not running" in html
+    assert HOSTILE not in html
+    assert "alert-danger text-break" not in html
+    assert "alert-danger text-break" in not_running(paused(message=why, state=State.FAILED))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, Unavailable("It does not answer."), paused(message=""), paused(message="Old.", state=State.RUNNING)],
+)
+def test_without_a_known_end_the_page_says_where_to_look(answer: Any) -> None:
+    html = not_running(answer)
+    assert "two is not running" in html
+    assert "says which, when and why" in html
+    assert "Old." not in html
+
+
+def test_a_start_that_was_refused_shows_its_own_reason_and_not_the_end_before_it() -> None:
+    html = not_running(paused(message="It was stopped."), failed=True, failed_message="No credits.")
+    assert "No credits." in html
+    assert "It was stopped." not in html
 
 
 def test_a_person_without_a_team_reads_one_sentence_and_can_sign_in_as_someone_else() -> None:

@@ -3,6 +3,7 @@
   "use strict";
   const form = document.getElementById("vessl-form");
   const data = JSON.parse(document.getElementById("vessl-data").textContent);
+  const CUSTOM_IMAGE = "custom:";
   const byId = (id) => document.getElementById(id);
   const all = (selector, root = form) => [...root.querySelectorAll(selector)];
   const checked = (name) => form.querySelector(`input[name="${name}"]:checked`);
@@ -94,6 +95,12 @@
       option.disabled = Boolean(why);
       option.textContent = option.dataset.title + (why ? ` – not available: ${why}` : "");
     }
+    for (const option of all("#vessl-credential option")) {
+      if (!option.value) continue;
+      option.hidden = option.disabled = !offered(data.credentials[option.value], team());
+      option.textContent = option.dataset.title;
+      if (option.disabled) option.selected = false;
+    }
     for (const row of all("[data-volume]")) {
       const volume = data.volumes[row.dataset.volume];
       const access = volume.access[team()];
@@ -122,6 +129,11 @@
       const free = all("#vessl-image option").find((option) => option.value && !option.disabled);
       if (free) image.value = free.value;
     }
+    const custom = byId("vessl-custom");
+    if (!custom) return;
+    delete custom.dataset.open;
+    for (const control of all("input, select", custom)) control.disabled = image.value !== CUSTOM_IMAGE;
+    byId("vessl-image-url").required = image.value === CUSTOM_IMAGE;
   }
 
   /* -- rows --------------------------------------------------------------- */
@@ -181,14 +193,16 @@
     const spec = checked("spec");
     const quote = spec && spec.value ? here.quotes[spec.value] : null;
     const image = data.images[byId("vessl-image").value];
-    const titles = [quote && data.specs[spec.value].title, image && image.title].filter(Boolean);
+    const own = byId("vessl-image").value === CUSTOM_IMAGE && byId("vessl-image-url").value.trim();
+    const titles = [quote && data.specs[spec.value].title, own || (image && image.title)].filter(Boolean);
     byId("vessl-choice").textContent = titles.join(" · ");
     byId("vessl-compute").replaceChildren(...(quote ? [moneyElement(quote.compute)] : ["–"]));
     byId("vessl-now").replaceChildren(...(quote ? [moneyElement(quote.now)] : ["–"]));
     byId("vessl-home").replaceChildren(moneyElement(here.home));
     byId("vessl-until").replaceChildren(...(quote ? lasts(quote, "") : ["–"]));
     if (byId("vessl-credits") && here.credits) byId("vessl-credits").replaceChildren(moneyElement(here.credits));
-    form.querySelector("[data-temporary]").textContent = quote ? data.specs[spec.value].temporary : "";
+    const temporary = quote ? data.specs[spec.value].temporary : "as large as the resource spec says";
+    form.querySelector("[data-temporary]").textContent = temporary;
     byId("vessl-no-credits").hidden = !here.no_start;
     byId("vessl-no-credits").lastElementChild.textContent = here.no_start;
     byId("vessl-why-not").hidden = !here.no_start;

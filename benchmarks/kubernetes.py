@@ -1,0 +1,238 @@
+"""What workspaces on Kubernetes cost the hub, side by side with stock KubeSpawner.
+
+    python benchmarks/kubernetes.py [--quick] [--json FILE] [--peers-only] [--only WORD]
+
+Both sides speak to the same stand-in of the Kubernetes API, which is a program of its own.  What they do is in
+`kubernetes_sides`, how they are compared is in `harness`; sizes and goals are here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import Figure, Goal, Measure, Outcome, Section, finish, measure, parser, run_section
+from kubernetes_sides import Child, plan_for, seeded_pod
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from kubernetes_parts import running_program
+
+MS, CPU_SECONDS, MIB = "ms", "CPU s", "MiB"
+Measures = Iterator[Sequence[Measure]]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything one run takes."""
+
+    starts: int
+    pods: int
+    changes: int
+    idle_seconds: int
+
+
+FULL = Sizes(starts=40, pods=10_000, changes=1_000, idle_seconds=12)
+QUICK = Sizes(starts=15, pods=1_200, changes=100, idle_seconds=0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run: where files go and its sizes."""
+
+    folder: Path
+    sizes: Sizes
+    numbers: Iterator[int]
+
+
+def starting(setting: Setting) -> Section:
+    count = setting.sizes.starts
+    stock, ours = "KubeSpawner: start, CPU of the hub for each", "ours: start of the plan, CPU of the hub for each"
+    whole = "ours: the same with admission, first answer and report"
+    stock_life, our_life = "KubeSpawner: start and stop", "ours: all of the start, and stop"
+
+    def taken(api: Any, side: str, **traits: Any) -> dict[str, float]:
+        first = next(setting.numbers) * 1000
+        child = Child("start", side=side, kubeconfig=str(api.kubeconfig), first=first, count=count, traits=traits)
+        return {name: 1000 * value for name, value in child.result().items()}
+
+    @contextmanager
+    def peer_side() -> Measures:
+        with cluster(setting.folder / "stock") as api:
+
+            def take() -> dict[str, float]:
+                found = taken(api, "stock")
+                return {stock: found["start"], stock_life: found["start"] + found["stop"]}
+
+            yield [Measure({stock: MS, stock_life: MS}, take)]
+
+    @contextmanager
+    def our_side() -> Measures:
+        with cluster(setting.folder / "ours") as api, answering() as (service, port):
+
+            def take_whole() -> dict[str, float]:
+                found = taken(api, "whole", service_url=service, port=port)
+                return {whole: found["start"], our_life: found["start"] + found["stop"]}
+
+            yield [
+                measure(ours, MS, lambda: taken(api, "plan")["start"]),
+                Measure({whole: MS, our_life: MS}, take_whole),
+            ]
+
+    goals = (
+        Goal("start, ours / KubeSpawner", ours=ours, over=ours, under=stock, at_most=1.1),
+        Goal("all of start and stop, ours / KubeSpawner", ours=our_life, over=our_life, under=stock_life, at_most=1.1),
+    )
+    return Section("starting", goals, our_side, peer_side)
+
+
+def watching(setting: Setting) -> Section:
+    sizes = setting.sizes
+    each = f"{sizes.pods:,} pods"
+    names = {
+        side: {
+            "cpu": f"{who}: first list of {each} and {sizes.changes:,} changes",
+            "rss": f"{who}: memory for {each}",
+            "list": f"{who}: first list of {each}",
+        }
+        | ({"idle": f"{who}: {sizes.idle_seconds} s without a change, {each}"} if sizes.idle_seconds else {})
+        for side, who in (("stock", "KubeSpawner"), ("ours", "ours"))
+    }
+    units = {"cpu": CPU_SECONDS, "rss": MIB, "list": CPU_SECONDS, "idle": CPU_SECONDS}
+
+    def side(kind: str) -> Any:
+        @contextmanager
+        def opened() -> Measures:
+            with cluster(setting.folder / f"watch-{kind}") as api:
+                api.seed_pods(sizes.pods, template=seeded_pod())
+
+                def take() -> dict[str, float]:
+                    child = Child("watch", side=kind, kubeconfig=str(api.kubeconfig), idle_seconds=sizes.idle_seconds)
+                    child.expect("listed")
+                    for number in range(sizes.changes):
+                        changed = {"metadata": {"annotations": {"change": str(number)}}}
+                        api.patch("pods", "default", f"pod-{number % sizes.pods}", changed)
+                    api.seed_pods(1, prefix="last", template=seeded_pod())
+                    found = child.result()
+                    api.delete("pods", "default", "last-0", grace_seconds=0)
+                    found["rss"] /= 1 << 20
+                    return {name: found[key] for key, name in names[kind].items()}
+
+                yield [Measure({name: units[key] for key, name in names[kind].items()}, take)]
+
+        return opened
+
+    ours, stock = names["ours"], names["stock"]
+    goals = [
+        Goal("CPU of a watch, ours / KubeSpawner", ours=ours["cpu"], over=ours["cpu"], under=stock["cpu"], at_most=0.5),
+        Goal(
+            "memory of a watch, ours / KubeSpawner", ours=ours["rss"], over=ours["rss"], under=stock["rss"], at_most=0.5
+        ),
+    ]
+    if sizes.idle_seconds:
+        name = "CPU of an idle watch, ours / KubeSpawner"
+        goals.append(Goal(name, ours=ours["idle"], over=ours["idle"], under=stock["idle"], at_most=0.5))
+    return Section("watching", tuple(goals), side("ours"), side("stock"))
+
+
+def polling(setting: Setting) -> Section:
+    count = setting.sizes.pods
+    requests, cpu = f"requests for one poll of {count:,} workspaces", f"one poll of {count:,} workspaces"
+
+    @contextmanager
+    def our_side() -> Measures:
+        with cluster(setting.folder / "poll") as api:
+            api.seed_pods(count, template=seeded_pod())
+            child = Child("poll", kubeconfig=str(api.kubeconfig), count=count)
+            child.expect("ready")
+            api.until(lambda: api.open_watches("pods"))
+
+            def take() -> dict[str, float]:
+                api.forget_requests()
+                found = child.again()
+                if found["running"] != count:
+                    raise RuntimeError(f"of {count} workspaces {found['running']:g} run")
+                return {requests: sum(api.requests.values()), cpu: found["cpu"]}
+
+            yield [Measure({requests: "", cpu: CPU_SECONDS}, take)]
+            child.stop()
+
+    return Section("polling", (Goal(requests, ours=requests, over=requests, at_most=0),), our_side)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Any]:
+    """A stand-in of the API as a program, which keeps its files in ``folder``."""
+    folder.mkdir()
+    with running_program(folder, no_schemas=True) as api:
+        yield api
+
+
+@contextmanager
+def answering() -> Iterator[tuple[str, int]]:
+    """A service that admits everybody, and a server that answers at every pod's address: (its URL, the port)."""
+    import asyncio
+
+    from aiohttp import web
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.path.endswith("/admissions"):
+            number = int((await request.json())["user"].removeprefix("user-"))
+            plan = plan_for(number).model_dump(mode="json")
+            return web.json_response({"admission_id": f"admission-{number}", "plan": plan})
+        return web.json_response({"at_ms": 1})
+
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    port = 0
+
+    async def serve() -> None:
+        nonlocal port
+        runner = web.ServerRunner(web.Server(answer))
+        await runner.setup()
+        await web.TCPSite(runner, "0.0.0.0", 0).start()  # noqa: S104 - all of loopback
+        port = runner.addresses[0][1]
+        ready.set()
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(serve(), loop).result(10)
+    ready.wait(10)
+    try:
+        yield f"http://127.0.0.1:{port}/services/vessl/", port
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+COMPARISONS = (starting, watching, polling)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, show, and return the exit status."""
+    options = parser("What workspaces on Kubernetes cost the hub, beside stock KubeSpawner.")
+    only = "only comparisons whose function is named like this"
+    options.add_argument("--only", metavar="WORD", default="", help=only)
+    chosen = options.parse_args(arguments)
+    sizes = QUICK if chosen.quick else FULL
+    figures: dict[str, Figure] = {}
+    goals: list[Goal] = []
+    notes: list[str] = []
+    for comparison in (each for each in COMPARISONS if chosen.only in each.__name__):
+        with tempfile.TemporaryDirectory(prefix="kubernetes-benchmark-") as folder:
+            section = comparison(Setting(Path(folder), sizes, itertools.count(1)))
+            print(f"measuring: {section.title} …", file=sys.stderr, flush=True)
+            found, why_not = run_section(section, chosen.repeats, chosen.peers_only)
+        figures.update(found)
+        notes.extend(why_not)
+        goals.extend(() if chosen.peers_only else section.goals)
+    return finish(Outcome("kubernetes", asdict(sizes), figures, tuple(goals), tuple(notes)), chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

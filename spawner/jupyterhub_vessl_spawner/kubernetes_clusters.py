@@ -1,0 +1,259 @@
+"""The API of each Kubernetes cluster that the hub uses: how to sign in, how to ask, and one watch of its pods.
+
+A cluster is a kubeconfig context and a namespace.  Every spawner that starts workspaces there shares the cluster's
+client and its watch; nothing is shared between clusters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from urllib.request import getproxies
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, Configuration, CoreV1Api
+from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+
+from jupyterhub_vessl.model.errors import VesslError
+from jupyterhub_vessl.model.text import bounded
+
+from .kubernetes_watch import PodWatch, scattered
+
+FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 5.0
+READ_BYTES = 1 << 21
+SIGN_IN_PAUSE_SECONDS = 1.0
+"""Credentials that were read less than this ago are not read again: many requests are refused at once."""
+
+
+class ApiRefusal(VesslError):
+    """The API server said no, or nothing (status 0).
+
+    Its text is the status alone: ``words``, what the server said, is for `kubernetes_reasons` and, bounded, for
+    the hub's log.
+    """
+
+    def __init__(self, status: int, words: str = "", retry_after_seconds: float = 0) -> None:
+        super().__init__(f"the Kubernetes API answered {status}" if status else "the Kubernetes API did not answer")
+        self.status = status
+        self.words = words
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request can succeed in a moment."""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class NoAccess(VesslError):
+    """The hub has no usable credentials for a cluster, or no such context at all."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the hub gets at clusters.
+
+    ``kubeconfig`` is a file, empty for the one of ``KUBECONFIG`` or ``~/.kube/config``.  ``host``, ``ca_file`` and
+    ``verify_tls`` replace what is configured for the cluster of the hub itself.
+    """
+
+    kubeconfig: str = ""
+    host: str = ""
+    ca_file: str = ""
+    verify_tls: bool | None = None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things may take on the API, in seconds; ``request`` is for one try, ``patience`` for all of them."""
+
+    request_seconds: float = 3
+    patience_seconds: float = 30
+    watch_seconds: float = 60
+    retry_seconds_max: float = 30
+
+
+@dataclass(frozen=True)
+class Address:
+    """Which cluster: a kubeconfig context, empty for the hub's own cluster, and a namespace in it."""
+
+    context: str
+    namespace: str
+
+
+async def _configuration(context: str, access: Access) -> Configuration:
+    """Read the credentials for a context now.  Raises `NoAccess`."""
+    found = Configuration()
+    try:
+        if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=found)
+        elif context or not access.host:
+            # the library expands ~ itself, but reads KUBECONFIG only once
+            path = access.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            await load_kube_config(path, context=context or None, client_configuration=found, persist_config=False)
+    except Exception as error:  # a file that is no kubeconfig is met in many ways, and so is a plug-in that fails
+        why = bounded(error) if isinstance(error, ConfigException | OSError) else type(error).__name__
+        raise NoAccess(f"cannot use the credentials of context {context!r}: {why}") from None
+    if not context:
+        found.host = access.host or found.host
+        found.ssl_ca_cert = access.ca_file or found.ssl_ca_cert
+        found.verify_ssl = found.verify_ssl if access.verify_tls is None else access.verify_tls
+    return found
+
+
+def _client(configuration: Configuration) -> ApiClient:
+    """A client that looks for proxies once: as it is made, it starts a thread for that before every request."""
+    client = ApiClient(configuration)
+    if not getproxies():
+        before = client.rest_client.pool_manager
+        connector = before.connector
+        before.detach()
+        client.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, read_bufsize=READ_BYTES)
+    return client
+
+
+class Cluster:
+    """One context and namespace: its API, and what runs there."""
+
+    def __init__(self, address: Address, access: Access, pace: Pace, log: Any) -> None:
+        self.address = address
+        self.pace = pace
+        self.log = log
+        self._access = access
+        self._client: ApiClient | None = None
+        self._signed_in_seconds = 0.0
+        self._signing_in = asyncio.Lock()
+        self.pods = PodWatch(self)
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"{self.address.context or 'of the hub'}, namespace {self.address.namespace}"
+
+    async def sign_in(self, *, again: bool = False) -> None:
+        """Read the credentials, if that was not done yet or is to be done ``again``.  Raises `NoAccess`."""
+        async with self._signing_in:
+            fresh = time.monotonic() - self._signed_in_seconds < SIGN_IN_PAUSE_SECONDS
+            if self._client is not None and (not again or fresh):
+                return
+            old = self._client
+            self._client = _client(await _configuration(self.address.context, self._access))
+            self._signed_in_seconds = time.monotonic()
+        if old is not None:  # whoever waits for an answer through it asks again
+            await old.close()
+
+    async def _signed_in(self) -> ApiClient:
+        while (client := self._client) is None:
+            await self.sign_in()
+        return client
+
+    async def ask(
+        self,
+        method: str,
+        *arguments: Any,
+        patience_seconds: float | None = None,
+        request_seconds: float | None = None,
+        read: Callable[[bytes], Any] = json.loads,
+        **keywords: Any,
+    ) -> Any:
+        """Call a method of `CoreV1Api` and return the answer as plain JSON, or what ``read`` makes of it.
+
+        One try takes ``request_seconds`` at most, and what may pass is tried again for ``patience_seconds``; both are
+        the cluster's by default.  Raises `ApiRefusal` and `NoAccess`.
+        """
+        patience = self.pace.patience_seconds if patience_seconds is None else patience_seconds
+        timeout = aiohttp.ClientTimeout(total=request_seconds or self.pace.request_seconds)
+        deadline, pause, renewed = time.monotonic() + patience, FIRST_PAUSE_SECONDS, False
+        while True:
+            try:
+                async with await self.response(method, *arguments, timeout=timeout, **keywords) as response:
+                    return await _read(response, read)
+            except ApiRefusal as refusal:
+                if refusal.status == 401 and not renewed:
+                    renewed = True
+                    await self.sign_in(again=True)
+                    continue
+                wait = max(pause, refusal.retry_after_seconds) + scattered(0.2)
+                if not refusal.may_pass or time.monotonic() + wait > deadline:
+                    raise
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+    async def response(
+        self, method: str, *arguments: Any, timeout: aiohttp.ClientTimeout, **keywords: Any
+    ) -> aiohttp.ClientResponse:
+        """The raw answer, whose body the caller reads and closes; raises `ApiRefusal` unless it is a success."""
+        call = getattr(CoreV1Api(await self._signed_in()), method)
+        try:
+            response = await call(*arguments, _preload_content=False, _request_timeout=timeout, **keywords)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
+            # RuntimeError: new credentials closed the session meanwhile
+            raise ApiRefusal(0, type(error).__name__) from None
+        if response.status >= 300:
+            raise await _refusal(response)
+        return response
+
+    async def model(self, manifest: Mapping[str, Any], kind: str) -> Any:
+        """Plain JSON as a model of kubernetes_asyncio, for an operator's hook."""
+        answer: Any = SimpleNamespace(data=json.dumps(manifest))
+        return (await self._signed_in()).deserialize(answer, kind)
+
+    async def plain(self, model: Any) -> Any:
+        """A model of kubernetes_asyncio as plain JSON."""
+        return (await self._signed_in()).sanitize_for_serialization(model)
+
+    async def close(self) -> None:
+        """End the watch and every connection."""
+        await self.pods.stop()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+async def _read(response: aiohttp.ClientResponse, read: Callable[[bytes], Any]) -> Any:
+    """What the body of an answer says; raises `ApiRefusal` when it is cut short or makes no sense."""
+    try:
+        return read(await response.read())
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ApiRefusal(0, type(error).__name__) from None
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ApiRefusal:
+    async with response:
+        try:
+            body = json.loads(await response.read())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
+            body = {}
+    words = body.get("message") if isinstance(body, Mapping) else ""
+    after = response.headers.get("Retry-After", "")
+    return ApiRefusal(response.status, words if isinstance(words, str) else "", int(after) if after.isdigit() else 0)
+
+
+@dataclass
+class Clusters:
+    """All clusters that spawners of this hub have used so far."""
+
+    _known: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Address, Access], Cluster]] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
+
+    def get(self, address: Address, access: Access, pace: Pace, log: Any) -> Cluster:
+        """The cluster; whoever asks first decides about its ``pace`` and ``log``."""
+        here = self._known.setdefault(asyncio.get_running_loop(), {})
+        if (address, access) not in here:
+            here[address, access] = Cluster(address, access, pace, log)
+        return here[address, access]
+
+    async def close(self) -> None:
+        """End all watches and connections of the running loop."""
+        for cluster in self._known.pop(asyncio.get_running_loop(), {}).values():
+            await cluster.close()
+
+
+CLUSTERS = Clusters()

@@ -1,0 +1,220 @@
+"""What a workspace consists of on a cluster: how each object is made, looked at, and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from jupyterhub_vessl.model import kubernetes_names as names
+from jupyterhub_vessl.model.text import bounded
+
+from .base import not_started
+from .kubernetes_clusters import ApiRefusal, Cluster, NoAccess
+from .kubernetes_pods import Event, read_event
+from .kubernetes_watch import scattered
+
+Json = dict[str, Any]
+
+GOING_SECONDS = 15.0
+"""How long to wait for something that is being deleted already."""
+LOOK_SECONDS = 0.5
+EVENTS_MAX = 100
+BURIAL_SECONDS_MAX = 60.0
+
+_burials: set[asyncio.Task[None]] = set()
+"""Removals that go on after their spawner is gone."""
+
+
+class Place(BaseModel):
+    """Where a workspace's pod is.  ``uid`` is empty until the cluster has made it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    context: str
+    namespace: str
+    name: str
+    admission: str = ""
+    uid: str = ""
+
+
+class Objects:
+    """The objects of one workspace.  All methods raise `ApiRefusal` and `NoAccess`."""
+
+    def __init__(self, cluster: Cluster, place: Place) -> None:
+        self.cluster = cluster
+        self.place = place
+        self._namespace = cluster.address.namespace
+
+    # -- home -----------------------------------------------------------------
+
+    async def ensure_claim(self, manifest: Mapping[str, Any]) -> str:
+        """Make the claim unless it is there; returns its uid if it was made now, else "".
+
+        Raises `NotStarted` when an earlier claim of that name does not go away, or has lost its volume.
+        """
+        name, deadline = manifest["metadata"]["name"], time.monotonic() + GOING_SECONDS
+        while True:
+            found = await self._read("persistent_volume_claim", name)
+            if found is None:
+                try:
+                    return _uid(await self._create("persistent_volume_claim", manifest))
+                except ApiRefusal as refusal:
+                    if refusal.status != 409:
+                        raise
+                # it was not there before, so an earlier try of this very call has made it
+                found = await self._read("persistent_volume_claim", name)
+                return _uid(found) if found is not None else ""
+            if "deletionTimestamp" not in found["metadata"]:
+                if (found.get("status") or {}).get("phase") == "Lost":
+                    raise not_started("the volume of its home is lost", hint="Tell an admin; the claim is kept.")
+                return ""
+            if time.monotonic() > deadline:
+                raise not_started("its former home is still being deleted", hint="Try again in a minute.")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def delete_claim(self, name: str, uid: str) -> None:
+        """Delete a claim if it still is the one with this uid."""
+        await self._delete("persistent_volume_claim", name, {"preconditions": {"uid": uid}})
+
+    # -- pod ------------------------------------------------------------------
+
+    async def create_pod(self, manifest: Mapping[str, Any]) -> Json:
+        """Make the pod; what is left of an earlier start is removed first."""
+        for _ in range(3):
+            try:
+                return await self._create("pod", manifest)
+            except ApiRefusal as refusal:
+                if refusal.status != 409:
+                    raise
+                taken = refusal
+            found = await self._read("pod", self.place.name)
+            if found is None:
+                continue
+            if self._is_ours(found) and "deletionTimestamp" not in found["metadata"]:
+                return found  # a try that seemed to fail
+            await self._remove_at_once(_uid(found))
+        raise taken
+
+    async def find_pod(self) -> Json | None:
+        """The pod as the API has it; None when there is none for this admission."""
+        found = await self._read("pod", self.place.name)
+        return found if found is not None and self._is_ours(found) else None
+
+    async def delete_pod(self, grace_seconds: int, *, patience_seconds: float) -> bool:
+        """Ask to end the pod; False when there is none any more."""
+        uid = self.place.uid
+        if not uid:
+            found = await self.find_pod()
+            if found is None:
+                return False
+            uid = _uid(found)
+        options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": uid}}
+        return await self._delete("pod", self.place.name, options, patience_seconds=patience_seconds)
+
+    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+        if self.place.uid:
+            return _uid(found) == self.place.uid
+        label = (found["metadata"].get("labels") or {}).get(names.ADMISSION)
+        return label == names.label_value(self.place.admission)
+
+    async def _remove_at_once(self, uid: str) -> None:
+        """Remove a pod that nobody waits for; first in good order, since its home may be mounted there."""
+        options = {"gracePeriodSeconds": 1, "preconditions": {"uid": uid}}
+        deadline = time.monotonic() + GOING_SECONDS
+        there = await self._delete("pod", self.place.name, options)
+        while there:
+            await asyncio.sleep(LOOK_SECONDS)
+            found = await self._read("pod", self.place.name)
+            there = found is not None and _uid(found) == uid
+            if there and time.monotonic() > deadline:
+                there = await self._delete("pod", self.place.name, {**options, "gracePeriodSeconds": 0})
+                deadline += GOING_SECONDS
+
+    # -- service --------------------------------------------------------------
+
+    async def replace_service(self, manifest: Mapping[str, Any]) -> None:
+        """Make the Service; one of an earlier start would vanish together with that start's pod."""
+        await self.delete_service()
+        await self._create("service", manifest)
+
+    async def delete_service(self) -> None:
+        """Delete the Service of the tcp ports."""
+        await self._delete("service", self.place.name, {})
+
+    # -- what happens to them -------------------------------------------------
+
+    async def events(self, uid: str, claims: Iterable[str] = ()) -> list[Event]:
+        """What Kubernetes has reported of the pod and of these claims; nothing when it does not say."""
+        found: list[Event] = []
+        of_claims = [f"involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}" for claim in claims]
+        for selector in (f"involvedObject.uid={uid}", *of_claims):
+            try:
+                answer = await self.cluster.ask(
+                    "list_namespaced_event",
+                    self._namespace,
+                    field_selector=selector,
+                    limit=EVENTS_MAX,
+                    patience_seconds=0,
+                )
+            except (ApiRefusal, NoAccess) as error:
+                self.cluster.log.debug("No events of %s: %s", bounded(self.place.name), error)
+                continue
+            found.extend(read_event(raw) for raw in answer["items"])
+        return found
+
+    # -- requests -------------------------------------------------------------
+
+    async def _read(self, kind: str, name: str) -> Json | None:
+        try:
+            found: Json = await self.cluster.ask(f"read_namespaced_{kind}", name, self._namespace)
+        except ApiRefusal as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+        return found
+
+    async def _create(self, kind: str, manifest: Any) -> Json:
+        made: Json = await self.cluster.ask(f"create_namespaced_{kind}", self._namespace, manifest)
+        return made
+
+    async def _delete(
+        self, kind: str, name: str, options: Mapping[str, Any], *, patience_seconds: float | None = None
+    ) -> bool:
+        """False when there is no such object: none at all, or another one of that name."""
+        try:
+            method, body = f"delete_namespaced_{kind}", dict(options)
+            await self.cluster.ask(method, name, self._namespace, body=body, patience_seconds=patience_seconds)
+        except ApiRefusal as refusal:
+            if refusal.status in (404, 409):
+                return False
+            raise
+        return True
+
+
+def bury(objects: Objects) -> None:
+    """Remove a pod that is over, or that could not be stopped, as soon as the API answers; returns at once."""
+    task = asyncio.get_running_loop().create_task(_bury(objects))
+    _burials.add(task)
+    task.add_done_callback(_burials.discard)
+
+
+async def _bury(objects: Objects) -> None:
+    pause_seconds, log = 1.0, objects.cluster.log
+    while True:
+        try:
+            await objects.delete_pod(1, patience_seconds=0)
+            return
+        except (ApiRefusal, NoAccess) as error:
+            log.warning("Pod %s is not removed yet: %s", bounded(objects.place.name), error)
+            if isinstance(error, ApiRefusal) and error.status == 403:
+                return  # the service finds what belongs to nobody
+        await asyncio.sleep(scattered(pause_seconds))
+        pause_seconds = min(pause_seconds * 2, BURIAL_SECONDS_MAX)
+
+
+def _uid(raw: Mapping[str, Any]) -> str:
+    return str(raw["metadata"]["uid"])

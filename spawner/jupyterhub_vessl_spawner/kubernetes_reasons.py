@@ -1,0 +1,356 @@
+"""Why a pod waits, why it ended, why the cluster refuses it: Kubernetes' words in, plain words out.
+
+Pure.  Only counts, amounts and what the plan says itself get through: node names, taints, addresses and whatever
+an admission policy wrote stay behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from jupyterhub_vessl.model.lifecycle import EndReason
+from jupyterhub_vessl.model.plan import WorkspacePlan
+from jupyterhub_vessl.model.units import counted, format_bytes, format_cpu
+from jupyterhub_vessl.model.wire import NoticeReport
+
+from .base import End, Step
+from .kubernetes_pods import Event, Pod
+from .local_process import describe_exit
+
+TELL_ADMIN = "Tell an admin."
+LATER = "Try again later, choose another resource spec, or ask an admin."
+PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
+PULL_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+BROKEN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreatePodSandboxError"})
+CRASH_LOOP = "CrashLoopBackOff"
+CANNOT_RUN = frozenset({"StartError", "ContainerCannotRun"})
+OUT_OF_MEMORY = "OOMKilled"
+NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+REMOVED = "It was removed from the cluster, not by JupyterHub."
+NODE_FAILED = "The node that ran it failed or was taken out of service."
+RESTARTS_MAX = 3
+"""So often in a row a container that ends by itself is started again before it counts as ended."""
+
+_NODES = re.compile(r"\s*\d+/(\d+) nodes are available: ?(.*)", re.DOTALL)
+_PART = re.compile(r", (?=\d+ )")
+_TAINT = re.compile(r"\{\s*([^:}\s]+)")
+_AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?[a-zA-Z]{0,2}")
+_QUOTA = re.compile(r"exceeded quota: [^,]*, requested: (.*?), used: (.*?), limited: (.*)", re.DOTALL)
+
+
+class Wait(Enum):
+    """What a pod waits for, as far as it decides how long that may take."""
+
+    PLACE = "place"
+    NEW_NODE = "new node"
+    VOLUME = "volume"
+    LOST_VOLUME = "lost volume"
+    IMAGE = "image"
+    BROKEN = "broken"
+    NOTHING = "nothing"
+    """It is on its way."""
+
+
+class Waiting(NamedTuple):
+    """Why a pod does not run yet: ``step`` for who waits, ``why`` for the sentence when it was in vain."""
+
+    wait: Wait
+    step: Step
+    why: str
+    hint: str = TELL_ADMIN
+
+
+class Lacking(NamedTuple):
+    """What the scheduler misses: ``what`` stands after "no node has", ``nodes`` says what the nodes are like."""
+
+    what: str
+    nodes: str
+
+
+# -- why it waits -------------------------------------------------------------
+
+
+def why_waiting(pod: Pod, events: Sequence[Event], plan: WorkspacePlan) -> Waiting:
+    """What a pod that does not run yet is waiting for; ``events`` are its own and those of its claims."""
+    trouble, seen = pod.trouble, {event.reason for event in events}
+    if trouble.waits in PULL_ERRORS | PULL_HOPELESS:
+        return Waiting(Wait.IMAGE, Step(44, "The image could not be fetched yet"), _pull(trouble.waits_words, plan))
+    if trouble.waits in BROKEN:
+        why = "the node that should run it cannot set it up as JupyterHub asked"
+        return Waiting(Wait.BROKEN, Step(44, "The node has trouble setting it up"), why)
+    if not pod.placed:
+        return _unplaced(pod, events, plan)
+    if not pod.started and seen & {"FailedMount", "FailedAttachVolume"} and "Pulling" not in seen:
+        why = "a volume of it could not be attached"
+        return Waiting(Wait.NOTHING, Step(42, "Waiting for its volumes"), why)
+    if "Pulling" in seen and "Pulled" not in seen:
+        step = Step(45, f"Fetching the image {plan.image_title}")
+        return Waiting(Wait.NOTHING, step, f"fetching the image {plan.image_title} takes too long")
+    if pod.started or "Pulled" in seen:
+        return Waiting(Wait.NOTHING, Step(55, "Starting JupyterLab"), "its programs do not become ready")
+    return Waiting(Wait.NOTHING, Step(40, "A node prepares it"), "the node that should run it does not get ready")
+
+
+def _unplaced(pod: Pod, events: Sequence[Event], plan: WorkspacePlan) -> Waiting:
+    words = pod.trouble.unplaced
+    if "persistentvolumeclaim" in words and any(how in words for how in ("not found", "being deleted", "non-existent")):
+        return Waiting(Wait.LOST_VOLUME, Step(36, "A volume of it is missing"), "one of its volumes does not exist")
+    if "unbound" in words or "waiting for a volume" in words.lower():
+        return _unbound(events)
+    if any(event.reason in ("TriggeredScaleUp", "Nominated") for event in events):
+        why = "the cluster is still adding a node for it; it may be there in some minutes"
+        step = Step(38, "The cluster is adding a node for it")
+        return Waiting(Wait.NEW_NODE, step, why, "Try again in some minutes.")
+    if not words:
+        return Waiting(Wait.PLACE, Step(35, "Looking for a place"), "the cluster found no place for it", LATER)
+    lacking = lacking_of(words, plan)
+    nodes = f" ({lacking.nodes})" if lacking.nodes else ""
+    step = Step(36, f"Waiting for {lacking.what}{nodes}")
+    return Waiting(Wait.PLACE, step, f"no node has {lacking.what}{nodes}", LATER)
+
+
+def _unbound(events: Sequence[Event]) -> Waiting:
+    for event in events:
+        if event.reason == "ProvisioningFailed" and "storageclass" in event.words and "not found" in event.words:
+            why = "the cluster does not have the storage class that its volume should be made of"
+            return Waiting(Wait.LOST_VOLUME, Step(36, "Its volume cannot be made"), why)
+    failed = any(event.reason == "ProvisioningFailed" for event in events)
+    why = "the cluster fails to make its volume" if failed else "the cluster did not make its volume in time"
+    return Waiting(Wait.VOLUME, Step(36, "Waiting for its volume to be made"), why)
+
+
+def lacking_of(words: str, plan: WorkspacePlan) -> Lacking:
+    """What the scheduler misses, out of "0/4 nodes are available: 3 Insufficient nvidia.com/gpu, …"."""
+    match = _NODES.match(words.split(" preemption:")[0])
+    if match is None:
+        return Lacking("room for it", "the cluster has no nodes at all" if words.startswith("no nodes") else "")
+    total = int(match[1])
+    if not total:
+        return Lacking("room for it", "the cluster has no nodes at all")
+    short: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+    for part in _PART.split(match[2].strip().rstrip(".")):
+        number, _, why = part.partition(" ")
+        count = int(number) if number.isdigit() else 0
+        if why.startswith("Insufficient "):
+            short[why.removeprefix("Insufficient ").rstrip(".")] = count
+        elif count:
+            kind = _node_kind(why)
+            kinds[kind] = kinds.get(kind, 0) + count
+    if short:  # the same node may lack several things
+        kinds = {"taken": kinds.pop("taken", 0) + max(short.values()), **kinds}
+    listed = [f"{count} {'is' if count == 1 else 'are'} {kind}" for kind, count in kinds.items()]
+    return Lacking(_needed(short, plan), f"of {counted(total, 'node')}, {', '.join(listed)}" if listed else "")
+
+
+def _node_kind(why: str) -> str:
+    if "taint" in why:
+        key = (_TAINT.search(why) or ["", ""])[1]
+        if key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+            return "not working"
+        return "out of service" if key.startswith("node.kubernetes.io/") else "reserved for others"
+    if "unschedulable" in why:
+        return "out of service"
+    if "affinity/selector" in why or "node selector" in why or "NodeName" in why:
+        return "of another kind"
+    if "volume" in why.lower():
+        return "too far from its volume"
+    return "taken" if "Too many pods" in why else "unsuitable"
+
+
+def _needed(short: dict[str, int], plan: WorkspacePlan) -> str:
+    spec = plan.spec
+    gpu = plan.kubernetes.gpu_resource if plan.kubernetes else ""
+    if gpu in short or any("gpu" in name for name in short):
+        return counted(spec.gpu_count, f"free {spec.gpu_type} GPU" if spec.gpu_type else "free GPU")
+    if "memory" in short:
+        return f"{format_bytes(spec.memory_bytes)} of free memory"
+    if "cpu" in short:
+        cores = format_cpu(spec.cpu_millis).removesuffix(" CPU")
+        return f"{cores} free CPU core{'' if cores == '1' else 's'}"
+    if "ephemeral-storage" in short:
+        return "enough free temporary storage"
+    return "room for it"
+
+
+def _pull(words: str, plan: WorkspacePlan) -> str:
+    text = words.lower()
+    if "not found" in text or "manifest unknown" in text or "does not exist" in text or "invalid reference" in text:
+        return f"the image {plan.image_title} is not in its registry"
+    if any(word in text for word in ("unauthorized", "denied", "forbidden", "authentication", "credentials")):
+        return f"the registry does not let the cluster have the image {plan.image_title}"
+    return f"the cluster cannot fetch the image {plan.image_title}"
+
+
+def failed_start(pod: Pod) -> str | None:
+    """Why a pod that has not become ready never will, None while it may; stands after "did not start:"."""
+    trouble = pod.trouble
+    if OUT_OF_MEMORY in (trouble.ended, trouble.before if trouble.waits == CRASH_LOOP else ""):
+        return "it needs more memory than its resource spec has"
+    if trouble.ended in CANNOT_RUN or trouble.before in CANNOT_RUN:
+        return "its image does not have the program that starts JupyterLab"
+    if trouble.waits == CRASH_LOOP:
+        return f"it ends as soon as it is started ({describe_exit(trouble.before_code)})"
+    if pod.phase in ("Failed", "Succeeded"):
+        if trouble.ended:
+            return f"it ended while starting ({describe_exit(trouble.exit_code)})"
+        return "the node that should run it could not take it"
+    return "the cluster took it away while it was starting" if pod.leaving else None
+
+
+# -- why it ended -------------------------------------------------------------
+
+
+def why_ended(pod: Pod, plan: WorkspacePlan) -> End | None:
+    """How a pod that did run ended; None while it runs, or is about to be gone in an orderly way."""
+    trouble = pod.trouble
+    if pod.phase in ("Failed", "Succeeded"):
+        return _over(pod, plan)
+    if trouble.waits == CRASH_LOOP and pod.restarts >= RESTARTS_MAX:
+        if trouble.before == OUT_OF_MEMORY:
+            return _out_of_memory(trouble.before_code)
+        detail = f"It ended {pod.restarts} times in a row ({describe_exit(trouble.before_code)})."
+        return End(EndReason.EXITED, detail, trouble.before_code or 1)
+    if pod.restarts and trouble.waits in PULL_ERRORS | PULL_HOPELESS | BROKEN:
+        return End(EndReason.LOST, "It ended, and its node could not start it again.", 1)
+    if pod.leaving and (trouble.why == "NodeLost" or trouble.disruption in NODE_GONE):
+        return End(EndReason.LOST, NODE_FAILED, 1)
+    return None
+
+
+def why_gone(last: Pod | None, plan: WorkspacePlan) -> End:
+    """How a pod ended that nobody here deleted and that is not there any more; ``last`` as it was last seen."""
+    if last is not None:
+        end = why_ended(last, plan) or (_disrupted(last.trouble.disruption) if last.trouble.disruption else None)
+        if end is not None:
+            return end
+    return End(EndReason.LOST, REMOVED, 1)
+
+
+def _over(pod: Pod, plan: WorkspacePlan) -> End:
+    trouble = pod.trouble
+    if trouble.ended == OUT_OF_MEMORY:
+        return _out_of_memory(trouble.exit_code)
+    if trouble.why == "Evicted":
+        return End(EndReason.LOST, _evicted(trouble.words, plan), trouble.exit_code or 1)
+    if trouble.why in ("Preempting", "Preempted"):
+        return _disrupted("PreemptionByScheduler")
+    if trouble.why in ("Terminated", "NodeShutdown", "Shutdown"):
+        return End(EndReason.LOST, "The node that ran it was shut down.", trouble.exit_code or 1)
+    if trouble.why == "NodeLost":
+        return End(EndReason.LOST, NODE_FAILED, 1)
+    if trouble.why == "DeadlineExceeded":
+        return End(EndReason.EXITED, "It reached the longest time that the cluster lets it run.", 1)
+    if trouble.disruption and not trouble.ended:
+        return _disrupted(trouble.disruption)
+    if pod.leaving:  # its programs ended because it is being deleted
+        return _disrupted(trouble.disruption) if trouble.disruption else End(EndReason.LOST, REMOVED, 1)
+    if not trouble.ended:
+        return End(EndReason.LOST, "Its node ended it.", 1)
+    return End(EndReason.EXITED, describe_exit(trouble.exit_code), trouble.exit_code or 0)
+
+
+def _out_of_memory(exit_code: int | None) -> End:
+    return End(EndReason.OUT_OF_MEMORY, "it used more memory than its resource spec has", exit_code or 137)
+
+
+def _disrupted(disruption: str) -> End:
+    details = {
+        "PreemptionByScheduler": "Something with a higher priority took its place on the cluster.",
+        "EvictionByEvictionAPI": "The node that ran it was cleared for maintenance.",
+        "TerminationByKubelet": "The node that ran it needed the room or was shut down.",
+    }
+    return End(EndReason.LOST, details.get(disruption, NODE_FAILED), 1)
+
+
+def _evicted(words: str, plan: WorkspacePlan) -> str:
+    text = words.lower()
+    if "emptydir" in text or "ephemeral local storage usage" in text or "local ephemeral storage limit" in text:
+        size = format_bytes(plan.spec.temporary_bytes)
+        return f"It wrote more than its temporary storage of {size} holds, so its node ended it."
+    if "ephemeral-storage" in text or "disk" in text or "inode" in text:
+        return "Its node ran out of disk space and ended it."
+    if "memory" in text:
+        return "Its node ran out of memory and ended it."
+    return "Its node was short of room and ended it."
+
+
+def restart_report(pod: Pod, plan: WorkspacePlan) -> NoticeReport:
+    """What to tell of a pod whose server ended and was started again in place."""
+    if pod.trouble.before == OUT_OF_MEMORY:
+        size = format_bytes(plan.spec.memory_bytes)
+        detail = f"Its programs needed more than {size} of memory, so they were ended and JupyterLab was started again."
+        return NoticeReport(kind="out-of-memory", restarts=pod.restarts, detail=detail)
+    detail = f"JupyterLab ended ({describe_exit(pod.trouble.before_code)}) and was started again."
+    return NoticeReport(kind="restarted", restarts=pod.restarts, detail=detail)
+
+
+# -- why the cluster refuses --------------------------------------------------
+
+
+class Refused(NamedTuple):
+    """Why the API server did not do what it was asked; ``why`` stands after "did not start:"."""
+
+    why: str
+    hint: str
+
+
+def why_refused(status: int, words: str) -> Refused:
+    """An answer of the API server, or 0 for none, in plain words."""
+    if status == 0 or status >= 500:
+        if "webhook" in words:
+            return Refused("a check that the cluster makes before it starts anything does not answer", TELL_ADMIN)
+        return Refused("the cluster does not answer", "Try again in a minute; if it stays so, tell an admin.")
+    if status == 401:
+        return Refused("the cluster does not accept JupyterHub's credentials any more", TELL_ADMIN)
+    if status == 403:
+        return _forbidden(words)
+    if status == 404:
+        return Refused("the namespace for workspaces does not exist on the cluster", TELL_ADMIN)
+    if status == 409:
+        return Refused("what is left of its last start is still there", "Try again in a minute.")
+    if status == 429:
+        return Refused("the cluster has too much to do", "Try again in a minute; if it stays so, tell an admin.")
+    return Refused("the cluster finds a mistake in what JupyterHub asked for", TELL_ADMIN)
+
+
+def _forbidden(words: str) -> Refused:
+    quota = _QUOTA.search(words)
+    if quota is not None:
+        return _over_quota(quota[1], quota[2], quota[3])
+    if "violates PodSecurity" in words:
+        return Refused("the security rules of the cluster do not allow it", TELL_ADMIN)
+    if "webhook" in words or "ValidatingAdmissionPolicy" in words:
+        return Refused("a rule of the cluster does not allow it", TELL_ADMIN)
+    if "usage per" in words:
+        return Refused("the cluster does not allow a workspace of this size", LATER)
+    if "cannot " in words and " resource " in words:
+        return Refused("JupyterHub lacks the right to start anything on the cluster", TELL_ADMIN)
+    return Refused("the cluster does not allow it", TELL_ADMIN)
+
+
+def _over_quota(requested: str, used: str, limited: str) -> Refused:
+    hint = "Stop another workspace, choose a smaller resource spec, or ask an admin."
+    in_use, limits = _amounts(used), _amounts(limited)
+    for resource in _amounts(requested):
+        if resource in in_use and resource in limits:
+            taken = f"{in_use[resource]} of {limits[resource]} in use"
+            return Refused(f"the cluster's quota for {_quota_word(resource)} does not allow more ({taken})", hint)
+    return Refused("the cluster's quota is used up", hint)
+
+
+def _amounts(text: str) -> dict[str, str]:
+    pairs = (part.strip().partition("=") for part in text.split(","))
+    return {name: amount for name, _, amount in pairs if _AMOUNT.fullmatch(amount)}
+
+
+def _quota_word(resource: str) -> str:
+    if "gpu" in resource:
+        return "GPUs"
+    plain = resource.removeprefix("requests.").removeprefix("limits.")
+    words = {"cpu": "CPU", "ephemeral-storage": "temporary storage", "persistentvolumeclaims": "volumes"}
+    words |= {"pods": "workspaces", "count/pods": "workspaces", "memory": "memory", "storage": "storage"}
+    return words.get(plain, "this kind of workspace")

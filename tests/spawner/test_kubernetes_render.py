@@ -1,0 +1,654 @@
+"""The objects of a plan: what is in them, what never is, and that a real API server would take them."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hub_parts import make_plan
+from hypothesis import given
+from hypothesis import strategies as st
+from jupyterhub_vessl_spawner.kubernetes_render import (
+    NOTEBOOK_PORT,
+    cpu_quantity,
+    literal,
+    notebook_port,
+    render_home_claim,
+    render_pod,
+    render_service,
+    tcp_addresses,
+)
+from jupyterhub_vessl_spawner.kubernetes_settings import PodSettings, merged
+from jupyterhub_vessl_spawner.kubernetes_volumes import byte_quantity
+from kubernetes_parts import Refused, check_object
+from kubernetes_parts.pod_security import ENFORCE, check_pod_security
+from kubernetes_parts.schemas import versions
+from prove.fuzz_kubernetes import expanded, fuzz_requests
+from pydantic import ValidationError
+
+from jupyterhub_vessl.model.catalog import ClusterKind
+from jupyterhub_vessl.model.catalog_kubernetes import Toleration
+from jupyterhub_vessl.model.errors import BadInput, PublicError, Unavailable
+from jupyterhub_vessl.model.kubernetes_names import home_claim, pod_name
+from jupyterhub_vessl.model.paths import check_mount_path
+from jupyterhub_vessl.model.plan import KubernetesPlan, Mount, MountKind, PlannedSpec, Port, WorkspacePlan
+
+GIB = 1 << 30
+ID = "0123456789abcdef0123456789abcdef"
+SETTINGS = PodSettings(image="quay.io/jupyter/base-notebook:2026-10-20")
+RESTRICTED = {"metadata": {"labels": {ENFORCE: "restricted"}}}
+GPU = PlannedSpec(
+    name="h100-2",
+    title="H100 × 2",
+    gpu_type="H100",
+    gpu_count=2,
+    cpu_millis=24_000,
+    memory_bytes=240 * GIB,
+    temporary_bytes=500 * GIB,
+)
+PLACE = KubernetesPlan(
+    namespace="lab",
+    tcp_service="NodePort",
+    node_selector={"nvidia.com/gpu.product": "H100"},
+    node_names=("gpu-1", "gpu-2.acme.example"),
+    tolerations=(Toleration(key="gpu"), Toleration(key="team", operator="Equal", value="vision", effect="NoExecute")),
+    storage_class="fast",
+    pull_policy="Always",
+    pull_secret="acme-registry",
+)
+
+
+def shared(path: str, claim: str = "vessl-volume-1", kind: MountKind = MountKind.CLUSTER, **changes: Any) -> Mount:
+    return Mount(**{"kind": kind, "volume": "v", "mount_path": path, "size_bytes": GIB, "claim": claim, **changes})
+
+
+def kubernetes_plan(*more: Mount, **changes: Any) -> WorkspacePlan:
+    fields: dict[str, Any] = {"kubernetes": KubernetesPlan(), "cluster_kind": ClusterKind.KUBERNETES, "cluster": "main"}
+    fields["mounts"] = (*make_plan().mounts, *more)
+    return make_plan(**{"workspace_id": ID, **fields, **changes})
+
+
+def draw(plan: WorkspacePlan, settings: PodSettings = SETTINGS, **changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"environment": plan.environment, "command": ["jupyterhub-singleuser"], "port": 8888}
+    return render_pod(plan, settings=settings, **{**arguments, **changes})
+
+
+def variables(pod: Mapping[str, Any]) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in pod["spec"]["containers"][0]["env"]}
+
+
+# -- what is in it --------------------------------------------------------------------------------------------------
+
+
+def test_a_gpu_plan_becomes_this_pod():
+    plan = kubernetes_plan(
+        shared("/data"),
+        shared("/shared/models", "vessl-object", MountKind.OBJECT, read_only=True),
+        spec=GPU,
+        kubernetes=PLACE,
+        image_url="registry.acme.example/pytorch:1",
+        ports=(Port(name="app", type="http", port=3000), Port(name="ssh", type="tcp", port=2222)),
+        stop_grace_seconds=30,
+    )
+    pod = draw(plan, environment={"A": "1"}, admission_id="adm-1")
+    assert (pod["apiVersion"], pod["kind"]) == ("v1", "Pod")
+    assert pod["metadata"] == {
+        "name": f"vessl-alice-{ID}",
+        "namespace": "lab",
+        "labels": {
+            "app": "jupyterhub",
+            "component": "singleuser-server",
+            "app.kubernetes.io/managed-by": "jupyterhub-vessl",
+            "jupyterhub-vessl/workspace": ID,
+            "jupyterhub-vessl/admission": "adm-1",
+            "jupyterhub-vessl/organization": "acme",
+            "jupyterhub-vessl/team": "vision",
+            "jupyterhub-vessl/user": "alice",
+            "jupyterhub-vessl/cluster": "main",
+            "jupyterhub-vessl/spec": "h100-2",
+        },
+        "annotations": {"hub.jupyter.org/username": "alice"},
+    }
+    spec = pod["spec"]
+    [container] = spec.pop("containers")
+    names = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [n]}]} for n in PLACE.node_names]
+    assert spec == {
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": 30,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 100,
+            "fsGroup": 100,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "imagePullSecrets": [{"name": "acme-registry"}],
+        "nodeSelector": {"nvidia.com/gpu.product": "H100"},
+        "tolerations": [
+            {"key": "gpu", "operator": "Exists"},
+            {"key": "team", "operator": "Equal", "value": "vision", "effect": "NoExecute"},
+        ],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": names}}},
+        "volumes": [
+            {"name": "vessl-home", "persistentVolumeClaim": {"claimName": f"vessl-home-{ID}"}},
+            {"name": "vessl-volume-1", "persistentVolumeClaim": {"claimName": "vessl-volume-1"}},
+            {"name": "vessl-volume-2", "persistentVolumeClaim": {"claimName": "vessl-object", "readOnly": True}},
+            {"name": "vessl-temporary", "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": "vessl-shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "120Gi"}},
+        ],
+    }
+    resources = {"cpu": "24", "memory": "240Gi", "ephemeral-storage": "510Gi", "nvidia.com/gpu": "2"}
+    assert container == {
+        "name": "notebook",
+        "image": "registry.acme.example/pytorch:1",
+        "imagePullPolicy": "Always",
+        "args": ["jupyterhub-singleuser"],
+        "workingDir": "/home/jovyan",
+        "env": [
+            {"name": "A", "value": "1"},
+            {"name": "HOME", "value": "/home/jovyan"},
+            {"name": "JUPYTERHUB_ROOT_DIR", "value": "/home/jovyan"},
+        ],
+        "ports": [
+            {"name": "notebook-port", "containerPort": 8888, "protocol": "TCP"},
+            {"name": "http-3000", "containerPort": 3000, "protocol": "TCP"},
+            {"name": "tcp-2222", "containerPort": 2222, "protocol": "TCP"},
+        ],
+        "resources": {"requests": resources, "limits": resources},
+        "volumeMounts": [
+            {"name": "vessl-temporary", "mountPath": "/scratch"},
+            {"name": "vessl-volume-1", "mountPath": "/data"},
+            {"name": "vessl-home", "mountPath": "/home/jovyan"},
+            {"name": "vessl-volume-2", "mountPath": "/shared/models", "readOnly": True},
+            {"name": "vessl-shared-memory", "mountPath": "/dev/shm"},
+        ],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+
+
+def test_the_home_claim_and_the_service_of_a_plan():
+    ports = (Port(name="ssh", type="tcp", port=2222), Port(name="app", type="http", port=3000))
+    plan = kubernetes_plan(kubernetes=PLACE, ports=ports)
+    claim = render_home_claim(plan)
+    assert claim["metadata"]["name"] == home_claim(ID)
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "fast",
+    }
+    assert "storageClassName" not in render_home_claim(kubernetes_plan())["spec"], "the cluster's default class"
+    service = render_service(plan, owner_uid="u-1", settings=SETTINGS)
+    assert service is not None
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": pod_name(plan), "uid": "u-1"}
+    assert service["metadata"]["ownerReferences"] == [{**owner, "controller": False, "blockOwnerDeletion": False}]
+    assert service["spec"] == {
+        "type": "NodePort",
+        "selector": {"jupyterhub-vessl/workspace": ID},
+        "ports": [{"name": "tcp-2222", "port": 2222, "targetPort": 2222, "protocol": "TCP"}],
+    }
+    selected = service["spec"]["selector"].items() <= draw(plan)["metadata"]["labels"].items()
+    assert selected
+    for thing in (claim, service):
+        check_object(thing)
+    assert render_service(kubernetes_plan(ports=ports[1:]), owner_uid="u-1", settings=SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "address"),
+    [
+        ("ClusterIP", {}, f"vessl-alice-{ID}.lab.svc:2222"),
+        ("NodePort", {"nodePort": 31022}, "*:31022"),
+        ("NodePort", {}, None),
+        ("LoadBalancer", {"ip": "203.0.113.7"}, "203.0.113.7:2222"),
+        ("LoadBalancer", {"ip": "2001:db8::7"}, "[2001:db8::7]:2222"),
+        ("LoadBalancer", {"hostname": "lb.example"}, "lb.example:2222"),
+        ("LoadBalancer", None, None),
+    ],
+)
+def test_a_tcp_port_is_reached_as_the_service_says(kind, more, address):
+    place = PLACE.model_copy(update={"tcp_service": kind})
+    ports = (Port(name="ssh", type="tcp", port=2222), Port(name="app", type="http", port=3000))
+    plan = kubernetes_plan(kubernetes=place, ports=ports)
+    service = render_service(plan, owner_uid="u", settings=SETTINGS)
+    assert service is not None
+    if kind == "NodePort":
+        service["spec"]["ports"][0] |= more
+    elif kind == "LoadBalancer":
+        service["status"] = {"loadBalancer": {"ingress": [more]} if more else {}}
+    assert tcp_addresses(plan, service) == ({"ssh": address} if address else {})
+
+
+@pytest.mark.parametrize(("millis", "text"), [(1, "1m"), (500, "500m"), (1000, "1"), (192_000, "192"), (2500, "2500m")])
+def test_cores_are_exact(millis, text):
+    assert cpu_quantity(millis) == text
+
+
+@given(size_bytes=st.one_of(st.integers(0, 1 << 62), st.integers(0, 1 << 20).map(lambda n: n << 30)))
+def test_sizes_are_exact_and_as_short_as_they_can_be(size_bytes):
+    text = byte_quantity(size_bytes)
+    number, unit = re.fullmatch(r"([0-9]+)((?:[KMGTPE]i)?)", text).groups()
+    power = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].index(unit)
+    assert int(number) * 1024**power == size_bytes
+    assert int(number) % 1024 or unit == "Ei" or not size_bytes
+
+
+# -- variables, commands and ports ----------------------------------------------------------------------------------
+
+texts = st.one_of(st.text("$()A{}`\\ab", max_size=20), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+
+
+@given(values=st.dictionaries(st.from_regex(r"\A[A-Z_]{1,6}\Z"), texts), words=st.lists(texts, max_size=4))
+def test_variables_and_words_of_the_command_arrive_exactly(values, words):
+    pod = draw(kubernetes_plan(), environment=values, command=words)
+    known, container = {}, pod["spec"]["containers"][0]
+    for entry in container["env"]:
+        known[entry["name"]] = expanded(entry["value"], known)
+    assert {name: known[name] for name in values} == values
+    assert [expanded(word, known) for word in container.get("args", [])] == words
+
+
+def test_the_oracle_of_expansion_knows_the_rules():
+    found = [expanded(text, {"A": "x"}) for text in ("$(A)", "$$(A)", "$$$(A)", "$(B)", "$$", "$", "$(A", "a$b", "$()")]
+    assert found == ["x", "$(A)", "$x", "$(B)", "$", "$", "$(A", "a$b", "$()"]
+
+
+def test_an_image_without_a_command_runs_its_own():
+    assert "args" not in draw(kubernetes_plan(), command=[])["spec"]["containers"][0]
+
+
+def test_a_variable_from_a_secret_of_the_operator_stays_one():
+    source = {"valueFrom": {"secretKeyRef": {"name": "wandb", "key": "token"}}}
+    assert (
+        variables(draw(kubernetes_plan(), environment={"WANDB_API_KEY": source}))["WANDB_API_KEY"]
+        == source["valueFrom"]
+    )
+
+
+@pytest.mark.parametrize("name", ["", "A B", "1A", "A=B", "BASH_FUNC_x%%", "Ä"])
+def test_a_variable_that_cannot_be_one_starts_nothing(name):
+    with pytest.raises(Unavailable, match="which is no variable for Kubernetes"):
+        draw(kubernetes_plan(), environment={name: "x"})
+
+
+def test_which_gpus_are_seen_is_never_up_to_a_person():
+    assert variables(draw(kubernetes_plan()))["NVIDIA_VISIBLE_DEVICES"] == "void", "CUDA's images ask for all"
+    assert "NVIDIA_VISIBLE_DEVICES" not in variables(draw(kubernetes_plan(spec=GPU))), "the device plugin says it"
+    for name in ("NVIDIA_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES"):
+        with pytest.raises(BadInput, match="set by the system") as refused:
+            draw(kubernetes_plan(environment={name: "all"}))
+        assert refused.value.field == "environment"
+
+
+@given(numbers=st.sets(st.integers(1024, 65535), max_size=20), kind=st.sampled_from(["http", "tcp"]))
+def test_ports_have_valid_names_of_their_own_and_the_notebooks_comes_first(numbers, kind):
+    long = "a-very-long-name-that-begins-like-all-the-others-"
+    ports = tuple(Port(name=f"{long}{number}", type=kind, port=number) for number in numbers)
+    plan = kubernetes_plan(ports=ports)
+    number = notebook_port(plan, 8888)
+    pod = draw(plan, port=number)
+    found = pod["spec"]["containers"][0]["ports"]
+    assert found[0] == {"name": NOTEBOOK_PORT, "containerPort": number, "protocol": "TCP"}
+    assert len({port["name"] for port in found}) == len({port["containerPort"] for port in found}) == len(ports) + 1
+    check_object(pod, versions=())
+    service = render_service(plan, owner_uid="u", settings=SETTINGS)
+    assert (service is None) == (kind == "http" or not ports)
+    if service is not None:
+        check_object(service, versions=())
+        assert len(tcp_addresses(plan, service)) == len(ports)
+
+
+def test_the_notebooks_port_gives_way_to_one_that_a_person_wants():
+    plan = kubernetes_plan(ports=tuple(Port(name=f"p{n}", type="http", port=n) for n in (8888, 8889)))
+    assert notebook_port(plan, 8888) == 8890
+    with pytest.raises(BadInput, match="8888 is the notebook's own"):
+        draw(plan, port=8888)
+
+
+# -- volumes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_is_mounted_twice_is_one_volume():
+    """Two volumes of one claim never finish mounting: kubernetes/kubernetes#82526."""
+    folder = {"kind": MountKind.OBJECT, "claim": "vessl-object"}
+    plan = kubernetes_plan(
+        shared("/shared/b", sub_path="acme/2", read_only=True, **folder),
+        shared("/shared/a", sub_path="acme/1", **folder),
+    )
+    spec = draw(plan)["spec"]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"].startswith("vessl-volume")]
+    assert volume["persistentVolumeClaim"] == {"claimName": "vessl-object"}
+    mounts = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == volume["name"]]
+    assert mounts == [
+        {"name": volume["name"], "mountPath": "/shared/b", "subPath": "acme/2", "readOnly": True},
+        {"name": volume["name"], "mountPath": "/shared/a", "subPath": "acme/1"},
+    ]
+
+
+def test_a_folder_of_a_claim_is_read_only_where_it_is_mounted():
+    """Kubelet makes the folder if it is not there yet, and cannot in a volume that is read-only as a whole."""
+    spec = draw(kubernetes_plan(shared("/data", sub_path="acme/1", read_only=True)))["spec"]
+    assert {"name": "vessl-volume-1", "persistentVolumeClaim": {"claimName": "vessl-volume-1"}} in spec["volumes"]
+    assert [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"] if mount.get("readOnly")] == ["/data"]
+
+
+def test_a_volume_inside_the_home_is_mounted_after_it():
+    mounts = draw(kubernetes_plan(shared("/home/jovyan/data")))["spec"]["containers"][0]["volumeMounts"]
+    paths = [mount["mountPath"] for mount in mounts]
+    assert paths.index("/home/jovyan") < paths.index("/home/jovyan/data")
+
+
+@pytest.mark.parametrize("claim", ["", home_claim(ID)])
+def test_a_volume_without_a_claim_of_its_own_is_not_mounted(claim):
+    with pytest.raises(Unavailable, match="not been made") as refused:
+        draw(kubernetes_plan(shared("/data", claim)))
+    assert refused.value.field == "storage"
+
+
+@pytest.mark.parametrize("path", ["/opt/policy", "/opt", "/opt/policy/inner"])
+@pytest.mark.parametrize("where", ["extra_mounts", "extra_container"])
+def test_a_person_cannot_hide_what_the_operator_mounts(path, where):
+    mounts = [{"name": "policy", "mountPath": "/opt/policy/"}]
+    extra = {"extra_mounts": mounts} if where == "extra_mounts" else {"extra_container": {"volumeMounts": mounts}}
+    settings = PodSettings(image="x", extra_volumes=({"name": "policy", "configMap": {"name": "policy"}},), **extra)
+    with pytest.raises(BadInput, match="choose another path") as refused:
+        draw(kubernetes_plan(shared(path)), settings)
+    assert refused.value.field == "storage"
+    check_object(draw(kubernetes_plan(shared("/data")), settings))
+
+
+def test_shared_memory_is_as_large_as_the_operator_says():
+    for size_bytes, found in ((None, {"256Mi"}), (GIB, {"1Gi"}), (0, set())):
+        spec = draw(kubernetes_plan(), PodSettings(image="x", shared_memory_bytes=size_bytes))["spec"]
+        sizes = {v["emptyDir"]["sizeLimit"] for v in spec["volumes"] if v.get("emptyDir", {}).get("medium") == "Memory"}
+        assert sizes == found
+        assert any(m["mountPath"] == "/dev/shm" for m in spec["containers"][0]["volumeMounts"]) == bool(found)
+
+
+# -- the operator's settings ----------------------------------------------------------------------------------------
+
+
+def test_the_operators_settings_are_in_the_pod():
+    settings = PodSettings(
+        image="base:1",
+        service_account="notebooks",
+        user_id=1001,
+        labels={"hub.jupyter.org/network-access-hub": "true", "jupyterhub-vessl/user": "mallory", "app": "x"},
+        hub_labels={"app": "jhub", "release": "r1", "chart": "jupyterhub-4.4.0"},
+        annotations={"example.com/note": "hi"},
+        image_pull_secrets=("pull", "acme-registry"),
+        scheduler_name="user-scheduler",
+        priority_class="low",
+        init_containers=({"name": "first", "image": "busybox"},),
+        sidecars=({"name": "logs", "image": "busybox", "securityContext": {"runAsUser": 5}},),
+        extra_pod={"dns_policy": "Default", "tolerations": [{"key": "hub", "operator": "Exists"}]},
+        extra_container={
+            "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
+            "env": [{"name": "X", "value": "1"}],
+        },
+    )
+    pod = draw(kubernetes_plan(kubernetes=PLACE), settings)
+    labels, spec = pod["metadata"]["labels"], pod["spec"]
+    assert labels["app"] == "jhub", "the chart's, so that its network policies find the pod"
+    assert (labels["release"], labels["component"]) == ("r1", "singleuser-server")
+    assert labels["jupyterhub-vessl/user"] == "alice"
+    assert pod["metadata"]["annotations"] == {"example.com/note": "hi", "hub.jupyter.org/username": "alice"}
+    assert spec["imagePullSecrets"] == [{"name": "acme-registry"}, {"name": "pull"}]
+    assert (spec["schedulerName"], spec["priorityClassName"], spec["dnsPolicy"]) == ("user-scheduler", "low", "Default")
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("notebooks", True)
+    assert [container["name"] for container in spec["containers"]] == ["notebook", "logs"]
+    assert spec["containers"][0]["image"] == "base:1"
+    assert spec["containers"][1]["securityContext"] == {"runAsUser": 5}, "what the operator says is the operator's"
+    assert spec["initContainers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+    assert len(spec["tolerations"]) == 3
+    assert variables(pod)["X"] == "1"
+    check_object(pod)
+
+
+def test_the_level_baseline_lets_an_image_be_root():
+    pod = draw(kubernetes_plan(), PodSettings(image="x", security="baseline", user_id=0))
+    assert "securityContext" not in pod["spec"]["containers"][0]
+    assert "runAsNonRoot" not in pod["spec"]["securityContext"]
+    check_pod_security({"metadata": {"labels": {ENFORCE: "baseline"}}}, pod)
+    with pytest.raises(Refused):
+        check_pod_security(RESTRICTED, pod)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"extra_pod": {"restartPolicy": "Never"}}, "cannot change restartPolicy"),
+        ({"extra_pod": {"restart_policy": "Never"}}, "cannot change restartPolicy"),
+        ({"extra_pod": {"schedulerName": "x"}}, "set scheduler_name"),
+        ({"extra_pod": {"securityContext": {"runAsUser": 0}}}, "set user_id"),
+        ({"extra_container": {"securityContext": {"allowPrivilegeEscalation": True}}}, "set security"),
+        ({"extra_container": {"image": "x"}}, "set images in vessl.yaml"),
+        ({"user_id": 0}, "root"),
+        ({"user_id": -1}, "greater"),
+        ({"extra_volumes": ({"name": "vessl-home", "emptyDir": {}},)}, "does not begin with vessl-"),
+        ({"sidecars": ({"name": "notebook", "image": "x"},)}, "only the workspace's own"),
+        ({"unknown": 1}, "Extra inputs"),
+    ],
+)
+def test_settings_that_could_have_no_effect_are_refused(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        PodSettings(image="x", **settings)
+
+
+def contains(whole: Any, part: Any) -> bool:
+    """Whether everything of ``part`` is in ``whole``; lists keep their order."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(key in whole and contains(whole[key], part[key]) for key in part)
+    if isinstance(part, list):
+        enough = isinstance(whole, list) and len(whole) >= len(part)
+        return enough and all(contains(a, b) for a, b in zip(whole, part, strict=False))
+    return bool(whole == part)
+
+
+FULL = draw(
+    kubernetes_plan(shared("/data"), spec=GPU, kubernetes=PLACE.model_copy(update={"node_names": ("gpu-1",)})),
+    environment={"A": "1"},
+    command=["x"],
+)["spec"]
+
+
+def words_of(thing: Any) -> Iterator[Any]:
+    """Every key and value of a JSON document."""
+    if isinstance(thing, dict):
+        yield from (word for key, value in thing.items() for word in (key, *words_of(value)))
+    elif isinstance(thing, list):
+        yield from (word for value in thing for word in words_of(value))
+    else:
+        yield thing
+
+
+WORDS = sorted({word for word in words_of(FULL) if isinstance(word, str)})
+
+
+def junk(rng: random.Random, depth: int = 3) -> Any:
+    """Anything, of words that a pod knows."""
+    kind = rng.randrange(8 if depth else 4)
+    if kind < 4:
+        return rng.choice([rng.choice(WORDS), None, True, rng.randrange(9)])
+    if kind < 6:
+        return [junk(rng, depth - 1) for _ in range(rng.randrange(3))]
+    return {rng.choice(WORDS): junk(rng, depth - 1) for _ in range(rng.randrange(3))}
+
+
+def beside(rng: random.Random, ours: Any) -> Any:
+    """Something of the same shape as ours, with other values and more of everything."""
+    if rng.random() < 0.1:
+        return junk(rng)
+    if isinstance(ours, dict):
+        kept = {key: beside(rng, value) for key, value in ours.items() if rng.random() < 0.7}
+        return kept | {rng.choice(WORDS): junk(rng) for _ in range(rng.randrange(3))}
+    if isinstance(ours, list):
+        return [beside(rng, item) for item in ours] + [junk(rng) for _ in range(rng.randrange(3))]
+    return ours if rng.random() < 0.6 else junk(rng)
+
+
+@given(seed=st.integers(0, 1 << 40))
+def test_what_an_operator_adds_never_takes_anything_away(seed):
+    theirs = beside(random.Random(seed), FULL)
+    before = json.dumps([FULL, theirs])
+    found = merged(FULL, theirs)
+    assert contains(found, FULL)
+    assert json.dumps([FULL, theirs]) == before, "neither is changed"
+    assert merged(found, theirs) == merged(found, json.loads(json.dumps(theirs)))
+    json.dumps(found)
+
+
+def test_things_of_the_same_name_path_or_port_merge_and_others_are_added():
+    ours = {
+        "ports": [{"name": "notebook-port", "containerPort": 8888, "protocol": "TCP"}],
+        "volumeMounts": [{"name": "home", "mountPath": "/home"}],
+        "env": [{"name": "A", "value": "1"}],
+        "resources": {"limits": {"cpu": "1"}},
+    }
+    theirs = {
+        "ports": [{"name": "web", "containerPort": 8888}, {"containerPort": 8888, "protocol": "UDP"}],
+        "volumeMounts": [
+            {"name": "other", "mountPath": "/home/", "mountPropagation": "None"},
+            {"name": "home", "mountPath": "/x"},
+        ],
+        "env": [{"name": "A", "valueFrom": {}}, {"name": "B", "value": "2"}],
+        "resources": {"limits": {"cpu": "64", "rdma/hca": "1"}, "requests": None},
+    }
+    assert merged(ours, theirs) == {
+        "ports": [*ours["ports"], {"containerPort": 8888, "protocol": "UDP"}],
+        "volumeMounts": [
+            {"name": "home", "mountPath": "/home", "mountPropagation": "None"},
+            {"name": "home", "mountPath": "/x"},
+        ],
+        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        "resources": {"limits": {"cpu": "1", "rdma/hca": "1"}},
+    }
+
+
+def test_more_rules_for_nodes_never_open_a_node_that_the_spec_closes():
+    purpose = {"matchExpressions": [{"key": "purpose", "operator": "In", "values": ["user"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [purpose]}}
+    settings = PodSettings(image="x", extra_pod={"affinity": {"nodeAffinity": required}})
+    pod = draw(kubernetes_plan(kubernetes=PLACE), settings)
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert [term["matchFields"][0]["values"] for term in terms] == [[name] for name in PLACE.node_names]
+    assert all(term["matchExpressions"] == purpose["matchExpressions"] for term in terms)
+    assert merged({"nodeSelectorTerms": []}, {"nodeSelectorTerms": [purpose]}) == {"nodeSelectorTerms": [purpose]}
+
+
+# -- anything at all ------------------------------------------------------------------------------------------------
+
+MARK = "✂"
+marked = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60).map(
+    lambda text: MARK + text + MARK
+)
+paths = st.from_regex(r"\A(/[a-z_][a-z0-9._-]{0,6}){1,3}\Z").filter(lambda path: is_mount_path(path))
+
+
+def is_mount_path(path: str) -> bool:
+    try:
+        return check_mount_path(path) == path and not path.startswith(("/home", "/scratch"))
+    except ValueError:
+        return False
+
+
+@st.composite
+def plans(draw: Any) -> WorkspacePlan:
+    text = draw(marked)
+    mounts = [
+        shared(
+            path,
+            f"claim.{index}",
+            draw(st.sampled_from([MountKind.CLUSTER, MountKind.OBJECT])),
+            read_only=draw(st.booleans()),
+        )
+        for index, path in enumerate(sorted(draw(st.sets(paths, max_size=4))))
+    ]
+    numbers = draw(st.sets(st.integers(1024, 65535).filter(lambda number: number != 8888), max_size=4))
+    return kubernetes_plan(
+        *mounts,
+        user=text,
+        server_name=text,
+        title=text,
+        environment={"TEXT": text},
+        ports=tuple(Port(name=f"p{n}", type=draw(st.sampled_from(["http", "tcp"])), port=n) for n in numbers),
+        spec=draw(st.sampled_from([GPU, make_plan().spec])),
+        kubernetes=draw(st.sampled_from([PLACE, KubernetesPlan()])),
+        image_url=draw(st.sampled_from(["", "quay.io/jupyter/scipy-notebook@sha256:" + "a" * 64])),
+    )
+
+
+def places(thing: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key and value of a JSON document with its path."""
+    if isinstance(thing, dict):
+        for key, value in thing.items():
+            yield f"{where} key", key
+            yield from places(value, f"{where}.{key}".lstrip("."))
+    elif isinstance(thing, list):
+        for value in thing:
+            yield from places(value, f"{where}[]")
+    else:
+        yield where, thing
+
+
+@given(plan=plans())
+def test_any_plan_becomes_objects_that_are_taken_with_a_persons_text_where_it_belongs(plan):
+    pod = draw(plan, environment=dict(plan.environment))
+    objects = [pod, render_home_claim(plan), render_service(plan, owner_uid="u-1", settings=SETTINGS)]
+    for thing in filter(None, objects):
+        check_object(thing)
+        found = {where for where, value in places(thing) if isinstance(value, str) and MARK in value}
+        annotations = {
+            "metadata.annotations.hub.jupyter.org/username",
+            "metadata.annotations.hub.jupyter.org/servername",
+        }
+        assert found == annotations | ({"spec.containers[].env[].value"} if thing is pod else set())
+        assert not any(MARK in json.dumps(label, ensure_ascii=False) for label in thing["metadata"]["labels"].items())
+    check_pod_security(RESTRICTED, pod)
+    kept = WorkspacePlan.model_validate(json.loads(json.dumps(plan.model_dump(mode="json"))))
+    assert json.dumps(draw(kept)) == json.dumps(draw(plan)), "what the hub remembers makes the same pod"
+    spec = pod["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "nodeName"} & set(spec)
+    assert {next(iter(set(volume) - {"name"})) for volume in spec["volumes"]} <= {"persistentVolumeClaim", "emptyDir"}
+    mounted = {mount["mountPath"]: mount.get("readOnly", False) for mount in spec["containers"][0]["volumeMounts"]}
+    assert mounted == {mount.mount_path: mount.read_only for mount in plan.mounts} | {"/dev/shm": False}
+    resources = spec["containers"][0]["resources"]
+    assert resources["limits"] == resources["requests"]
+
+
+@pytest.mark.parametrize("version", versions())
+def test_every_published_schema_takes_the_objects(version):
+    ports = (Port(name="ssh", type="tcp", port=2222),)
+    plan = kubernetes_plan(shared("/data", read_only=True), spec=GPU, kubernetes=PLACE, ports=ports)
+    for thing in (draw(plan), render_home_claim(plan), render_service(plan, owner_uid="u", settings=SETTINGS)):
+        assert thing is not None
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+@pytest.mark.parametrize("hostile", ["", "../../etc", "A" * 32, "a-b", "a" * 37, "a b", "a\n"])
+def test_a_workspace_id_that_is_no_name_is_refused(hostile):
+    with pytest.raises(PublicError):
+        draw(kubernetes_plan(workspace_id=hostile))
+
+
+def test_a_plan_for_another_kind_of_cluster_is_refused():
+    with pytest.raises(BadInput, match="laptop is not Kubernetes"):
+        draw(make_plan(ID))
+
+
+def test_a_literal_is_what_the_container_gets():
+    assert expanded(literal("$(HOME) $$ $"), {"HOME": "/x"}) == "$(HOME) $$ $"
+
+
+def test_whatever_is_asked_for_is_refused_in_words_or_becomes_the_pod_of_its_plan():
+    finding = fuzz_requests("requests", 400, 1)
+    assert finding.ok, finding.wrong
