@@ -11,6 +11,7 @@ PORT ?= 8000
 DATA ?= .demo
 OFFER ?=
 ARGS ?=
+BENCH ?= credits kubernetes
 # what a hub of another version can change
 HUB5_TESTS := tests/authenticator tests/demo/test_hub_setup.py tests/e2e tests/helm/test_values_hub.py tests/spawner \
 	tests/service/test_rights.py --ignore tests/spawner/test_isolation.py \
@@ -30,7 +31,7 @@ help:
 	@echo '             the tests that a hub can change, with JupyterHub 5.5 instead of 6 (ARGS as above)'
 	@echo 'make lint    ruff, mypy, the import contracts, and that the reference and the schema are fresh'
 	@echo 'make prove   proofs that take an hour (ARGS=--quick for two minutes, ARGS=--help for more)'
-	@echo 'make bench   what the credits engine costs, beside its limits and a peer (ARGS="--quick")'
+	@echo 'make bench   what it costs, beside its limits and peers (ARGS="--quick" BENCH="credits kubernetes")'
 	@echo 'make lock    write requirements/ anew; with the oldest Python it is for: PYTHON=/usr/bin/python3 on Debian 12'
 	@echo 'make clean   remove the virtual environments and caches; the data of the demo stays'
 
@@ -62,7 +63,7 @@ prove:
 bench:
 	@$(SETUP) test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	@exec $(BIN)/python benchmarks/credits.py $(ARGS)
+	@for name in $(BENCH); do $(BIN)/python benchmarks/$$name.py $(ARGS) || failed=1; done; exit $${failed:-0}
 
 lock:
 	@$(SETUP) lock

@@ -86,7 +86,13 @@ def starting(setting: Setting) -> Section:
             ]
 
     goals = (
-        Goal("start, ours / KubeSpawner", ours=ours, over=ours, under=stock, at_most=1.1),
+        Goal(
+            "start with admission, first answer and report / KubeSpawner",
+            ours=whole,
+            over=whole,
+            under=stock,
+            at_most=1.1,
+        ),
         Goal("all of start and stop, ours / KubeSpawner", ours=our_life, over=our_life, under=stock_life, at_most=1.1),
     )
     return Section("starting", goals, our_side, peer_side)

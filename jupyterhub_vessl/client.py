@@ -7,6 +7,7 @@ that does not answer becomes `Unavailable`, after a few quick tries where trying
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -43,16 +44,27 @@ class ServiceClient:
     tries
         How often a call that is safe to repeat is made before the service counts as not answering.  All calls
         below are safe: those that change something carry an idempotency key or are idempotent by nature.
+    session
+        Whose connections to use, for several calls in a row; without one each call has a connection of its own.
     """
 
     no_answer = "The service that keeps credits does not answer, so nothing was started and nothing is charged."
     no_answer_hint = "Try again in a minute; if it stays so, tell an admin."
 
-    def __init__(self, url: str, token: str, *, timeout_seconds: float = 5, tries: int = 3) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout_seconds: float = 5,
+        tries: int = 3,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
         self._url = url.rstrip("/") + "/api/v1/"
         self._headers = {"Authorization": f"token {token}", "Accept": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._tries = tries
+        self._session = session
 
     async def admit(self, request: AdmissionRequest) -> Admission:
         """Ask whether a workspace may start.  Raises `PublicError` with the reason when it may not."""
@@ -97,9 +109,18 @@ class ServiceClient:
     async def _request(
         self, method: str, path: str, payload: object, query: Mapping[str, str] | None
     ) -> tuple[int, Any]:
+        own = contextlib.nullcontext(self._session) if self._session is not None else aiohttp.ClientSession()
         async with (
-            aiohttp.ClientSession(timeout=self._timeout, headers=self._headers) as session,
-            session.request(method, self._url + path, json=payload, params=query, allow_redirects=False) as response,
+            own as session,
+            session.request(
+                method,
+                self._url + path,
+                json=payload,
+                params=query,
+                allow_redirects=False,
+                headers=self._headers,
+                timeout=self._timeout,
+            ) as response,
         ):
             if response.content_type != "application/json":
                 return response.status, None

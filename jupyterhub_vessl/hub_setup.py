@@ -25,6 +25,7 @@ SPAWNER_NAME = "vessl-spawner"
 SERVICE_ROLE = "vessl-service"
 SERVICE_TOKEN_VARIABLE = "VESSL_SERVICE_TOKEN"  # noqa: S105
 SPAWNER_TOKEN_VARIABLE = "VESSL_SPAWNER_TOKEN"  # noqa: S105
+DATABASE_VARIABLE, DEFAULT_DATABASE = "VESSL_DATABASE", "sqlite:///vessl.sqlite"
 TOKEN_CHARACTERS_MAX = 64
 """JupyterHub 6.1 never matches a longer API token (jupyterhub/utils.py, ``compare_token``)."""
 CLUSTERS = ("local", "kubernetes")
@@ -47,7 +48,7 @@ def setup_vessl(
     c: Any,
     *,
     offer: str | Path = "vessl.yaml",
-    database: str = "sqlite:///vessl.sqlite",
+    database: str | None = None,
     data_dir: str | Path = "vessl-data",
     service_url: str = "http://127.0.0.1:8200",
     managed: bool = True,
@@ -66,7 +67,7 @@ def setup_vessl(
         Path of vessl.yaml: organizations, teams, resource specs, prices.  Relative to the hub's folder.
     database
         SQLAlchemy URL of the service's own database (credits, spans, events): SQLite or PostgreSQL.  Back
-        this up.
+        this up.  Without it, the environment variable ``VESSL_DATABASE``, else ``sqlite:///vessl.sqlite``.
     data_dir
         Folder where the ``local`` backend keeps volumes.
     service_url
@@ -113,8 +114,8 @@ def setup_vessl(
 
     command = None
     if managed:
-        command = serve_command(offer=offer_file, database=database, data_dir=data_folder)
-    _add_services(c, service_url, command)
+        command = serve_command(offer=offer_file, data_dir=data_folder)
+    _add_services(c, service_url, command, database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE)
     if managed:
         _hand_over(hub, parsed)
     _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{base_url}services/{SERVICE_NAME}/")
@@ -123,7 +124,7 @@ def setup_vessl(
     _grant(hub, hub_version_major)
 
 
-def _add_services(c: Any, service_url: str, command: list[str] | None) -> None:
+def _add_services(c: Any, service_url: str, command: list[str] | None, database: str) -> None:
     """The service, with the command that starts it if the hub does, and the spawner's own identity."""
     hub = c.JupyterHub
     listed = {_name(service): service for service in _listed(hub, "services")}
@@ -136,6 +137,8 @@ def _add_services(c: Any, service_url: str, command: list[str] | None) -> None:
         }
         if command is not None:
             service["command"] = command
+            # not on the command line, which the hub logs: it may hold a password
+            service["environment"] = {DATABASE_VARIABLE: database}
         _append(hub, "services", [service], key=_name)
     elif isinstance(listed[SERVICE_NAME], dict):
         _checked(f"the API token of the service {SERVICE_NAME}", listed[SERVICE_NAME].get("api_token") or "")
@@ -162,10 +165,10 @@ def _hand_over(hub: Any, offer: Offer | None) -> None:
         service["environment"] = {**{name: os.environ[name] for name in names}, **service.get("environment", {})}
 
 
-def serve_command(*, offer: str, database: str, data_dir: str) -> list[str]:
-    """The argument list that starts the service with the Python of this process."""
+def serve_command(*, offer: str, data_dir: str) -> list[str]:
+    """The argument list that starts the service with the Python of this process; it needs ``VESSL_DATABASE``."""
     module = [sys.executable, "-m", "jupyterhub_vessl.cli", "serve"]
-    return [*module, "--offer", offer, "--database", database, "--data", data_dir]
+    return [*module, "--offer", offer, "--data", data_dir]
 
 
 def _grant(hub: Any, hub_version_major: int) -> None:

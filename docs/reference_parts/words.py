@@ -61,7 +61,7 @@ KEYS = {
     "Cluster.title": "Shown to people; without it, the name.",
     "Cluster.teams": "Who may use it; without it, everybody.",
     "Cluster.context": "A context of the kubeconfig; without it, the cluster in which the hub runs.",
-    "Cluster.namespace": "Where pods and volumes are; without it, the context's namespace or the hub's own.",
+    "Cluster.namespace": "Where pods and volumes are; without it, in the hub's own, or else in `default`.",
     "Cluster.tcp_service": "How tcp ports are reached: only inside (`ClusterIP`, the default), or from outside.",
     "Cluster.storage_classes": "Storage classes of this cluster, where they differ from what `storage` says.",
     "StorageClasses.workspace": "For workspace volumes.",

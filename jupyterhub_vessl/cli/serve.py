@@ -10,7 +10,13 @@ import click
 
 @click.command()
 @click.option("--offer", required=True, metavar="FILE", help="The vessl.yaml to serve.")
-@click.option("--database", required=True, metavar="URL", help="SQLAlchemy URL, such as sqlite:////srv/vessl.sqlite")
+@click.option(
+    "--database",
+    required=True,
+    metavar="URL",
+    envvar="VESSL_DATABASE",
+    help="SQLAlchemy URL, such as sqlite:////srv/vessl.sqlite; one with a password belongs into VESSL_DATABASE.",
+)
 @click.option("--data", "data_dir", required=True, metavar="DIR", help="Folder of the local backend's volumes.")
 @click.option(
     "--kubernetes-identity",

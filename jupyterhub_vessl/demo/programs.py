@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..hub_setup import SERVICE_NAME, serve_command
+from ..hub_setup import DATABASE_VARIABLE, SERVICE_NAME, serve_command
 from .settings import HUB_CONFIG, Settings
 
 _LOOPBACK = "127.0.0.1,localhost"
@@ -28,7 +28,7 @@ class Program:
 def programs(settings: Settings) -> tuple[Program, ...]:
     """All four, in the order in which they start; they stop in the reverse order, the hub first."""
     python = sys.executable
-    serve = serve_command(offer=str(settings.offer), database=settings.database, data_dir=str(settings.workspaces))
+    serve = serve_command(offer=str(settings.offer), data_dir=str(settings.workspaces))
     return (
         Program("provider", (python, "-m", "jupyterhub_vessl.demo.provider", str(settings.ports.provider))),
         Program("proxy", ("traefik", "--configfile", str(settings.proxy_static_file))),
@@ -56,10 +56,11 @@ def common_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def service_environment(settings: Settings) -> dict[str, str]:
-    """What JupyterHub gives a managed service (jupyterhub/services/service.py), for one that runs on its own."""
+    """What the hub gives a managed service (jupyterhub/services/service.py, `setup_vessl`), for one on its own."""
     prefix = f"/services/{SERVICE_NAME}/"
     access_scopes = json.dumps(["access:services", f"access:services!service={SERVICE_NAME}"])
     return {
+        DATABASE_VARIABLE: settings.database,
         "JUPYTERHUB_API_TOKEN": settings.secrets.service_token,
         "JUPYTERHUB_API_URL": f"http://127.0.0.1:{settings.ports.hub}/hub/api",
         "JUPYTERHUB_BASE_URL": "/",

@@ -106,7 +106,8 @@ class Cluster(Part):
     """A place where workspaces run; open to the listed teams, or to all.
 
     ``context`` is a kubeconfig context; without one it is the cluster in which the hub runs.  ``namespace`` is
-    where its pods and volumes are, by default the hub's own.  ``tcp_service`` is how tcp ports are reached.
+    where its pods and volumes are, by default the hub's own, or ``default`` when the hub is not in a cluster.
+    ``tcp_service`` is how tcp ports are reached.
     """
 
     kind: ClusterKind

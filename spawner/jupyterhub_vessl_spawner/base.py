@@ -39,7 +39,7 @@ from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
 STATE_KEY = "vessl"
 STOP_DELIVERY_SECONDS = 2.0
 _LOCALE = frozenset({"LANG", "LC_ALL"})
-_HTTP_TRY_SECONDS = 2.0
+_HTTP_TRY = aiohttp.ClientTimeout(total=2.0)
 _CLEAN_UP_SECONDS_MAX = 20.0
 """Of the hub's start_timeout, kept for undoing a start that fails; at most a tenth of it."""
 
@@ -181,9 +181,14 @@ class VesslSpawnerMixin(Spawner):
         """Ask, start, wait until it answers, report it ready; refuse with one sentence if any of that fails."""
         clean_up_seconds = min(_CLEAN_UP_SECONDS_MAX, self.start_timeout / 10)
         self._give_up_seconds = time.monotonic() + self.start_timeout - clean_up_seconds
+        async with aiohttp.ClientSession() as session:
+            return await self._ask_and_start(session)
+
+    async def _ask_and_start(self, session: aiohttp.ClientSession) -> str:
+        service = self.service_client(session=session)
         self._go(5, "Asking for admission")
         try:
-            admission = await self.service_client().admit(self._admission_request())
+            admission = await service.admit(self._admission_request())
         except PublicError as error:
             raise self._refusal(error) from None
         self._admission_id, self._plan, self._ended = admission.admission_id, admission.plan, False
@@ -191,10 +196,10 @@ class VesslSpawnerMixin(Spawner):
             self._go(30, "Starting JupyterLab")
             url = _as_url(await self.start_plan(admission.plan), secure=self.internal_ssl)
             self._go(60, "Waiting for it to answer")
-            await self._wait_until_it_answers(url)
+            await self._wait_until_it_answers(session, url)
             self._go(90, "It answers")
             report = ReadyReport(isolation=await self.isolation_sentence())
-            await self.service_client().ready(admission.admission_id, report)
+            await service.ready(admission.admission_id, report)
         except asyncio.CancelledError:
             await self._abandon("the start was cancelled")
             raise
@@ -225,7 +230,7 @@ class VesslSpawnerMixin(Spawner):
         except ValidationError:
             raise BadInput("The name of the person, group or server is too long for the service.") from None
 
-    async def _wait_until_it_answers(self, url: str) -> None:
+    async def _wait_until_it_answers(self, session: aiohttp.ClientSession, url: str) -> None:
         """Until the single-user server answers HTTP, so that nobody pays for waiting; raises `NotStarted`."""
         target = url_path_join(url, self.server.base_url, "api")
         seconds = max(1.0, min(self.ready_timeout_seconds, self._give_up_seconds - time.monotonic()))
@@ -235,17 +240,16 @@ class VesslSpawnerMixin(Spawner):
             settings.get("internal_ssl_key"), settings.get("internal_ssl_cert"), cafile=settings.get("internal_ssl_ca")
         )
         pause = 0.05
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_HTTP_TRY_SECONDS)) as session:
-            while not await _answers(session, target, context or True):
-                end = await self.poll_plan()
-                if end is not None:
-                    await self._log_tail()
-                    raise not_started(f"it ended while starting ({end.detail.rstrip('.')})")
-                if time.monotonic() > deadline:
-                    await self._log_tail()
-                    raise not_started(f"it did not answer within {seconds:.0f} seconds")
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, 0.5)
+        while not await _answers(session, target, context or True):
+            end = await self.poll_plan()
+            if end is not None:
+                await self._log_tail()
+                raise not_started(f"it ended while starting ({end.detail.rstrip('.')})")
+            if time.monotonic() > deadline:
+                await self._log_tail()
+                raise not_started(f"it did not answer within {seconds:.0f} seconds")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
 
     async def _log_tail(self) -> None:
         for line in await self.log_tail():
@@ -293,10 +297,14 @@ class VesslSpawnerMixin(Spawner):
         self._ended = True
         return send_end(self.service_client(tries=1), self._admission_id, reason, detail, self.log)
 
-    def service_client(self, tries: int = 3) -> ServiceClient:
-        """The service, with the spawner's own token."""
+    def service_client(self, tries: int = 3, session: aiohttp.ClientSession | None = None) -> ServiceClient:
+        """The service, with the spawner's own token; ``session`` as `ServiceClient` takes it."""
         return ServiceClient(
-            self.service_url, self.service_token, timeout_seconds=self.service_timeout_seconds, tries=tries
+            self.service_url,
+            self.service_token,
+            timeout_seconds=self.service_timeout_seconds,
+            tries=tries,
+            session=session,
         )
 
     # -- state ----------------------------------------------------------------
@@ -372,7 +380,7 @@ class VesslSpawnerMixin(Spawner):
 
 async def _answers(session: aiohttp.ClientSession, url: str, context: Any) -> bool:
     try:
-        async with session.get(url, ssl=context, allow_redirects=False) as response:
+        async with session.get(url, ssl=context, allow_redirects=False, timeout=_HTTP_TRY) as response:
             return response.status < 500
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
         return False

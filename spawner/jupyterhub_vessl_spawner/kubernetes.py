@@ -177,6 +177,10 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         """Make home, pod and Service, and wait until the pod runs.  Raises `PublicError` with the reason when not."""
         if plan.kubernetes is None:
             raise BadInput(f"Cluster {plan.cluster} is not Kubernetes.", hint="Ask an admin.", field="cluster")
+        if not plan.kubernetes.namespace and self._own_namespace != self.trait_defaults("namespace"):
+            # the service looks where the offer says, and would take pods elsewhere for gone
+            why = f"vessl.yaml does not say that cluster {plan.cluster} uses another namespace than the hub"
+            raise not_started(why, hint="Tell an admin to write it there.")
         place = Place(
             context=plan.kubernetes.context,
             namespace=plan.kubernetes.namespace or self._own_namespace,

@@ -51,9 +51,9 @@ def test_an_empty_config_becomes_a_whole_hub(tmp_path: Path) -> None:
     assert service["command"] == [
         *(sys.executable, "-m", "jupyterhub_vessl.cli", "serve"),
         *("--offer", str(tmp_path / "vessl.yaml")),
-        *("--database", "sqlite:////srv/v.sqlite"),
         *("--data", str(tmp_path / "data")),
     ]
+    assert service["environment"]["VESSL_DATABASE"] == "sqlite:////srv/v.sqlite"
     assert set(services(c)["vessl-spawner"]) == {"name", "api_token"}
     assert c.VesslSpawnerMixin.service_token == services(c)["vessl-spawner"]["api_token"]
     assert c.VesslSpawnerMixin.service_url == "http://127.0.0.1:8200/services/vessl/"

@@ -162,6 +162,16 @@ async def test_an_operator_changes_every_pod(kube: KubernetesHub):
     assert any(mount["mountPath"] == "/corpus" for mount in pod["spec"]["containers"][0]["volumeMounts"])
 
 
+async def test_a_namespace_that_only_the_spawner_knows_of_starts_nothing(kube: KubernetesHub):
+    """The service would look elsewhere, and take what runs for gone."""
+    kube.app.config.VesslKubernetesSpawner.namespace = "elsewhere"
+    kube.service.plan = kubernetes_plan(kubernetes=KubernetesPlan(context=CONTEXT))
+    answer = await kube.start()
+    assert answer.status_code >= 400
+    assert "vessl.yaml" in answer.text
+    assert kube.left() == []
+
+
 async def test_a_workspace_cannot_be_renamed_and_a_removed_one_keeps_its_home(kube: KubernetesHub):
     await kube.start()
     spawner = kube.spawner()

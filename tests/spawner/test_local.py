@@ -10,6 +10,7 @@ import signal
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
@@ -137,8 +138,8 @@ async def test_a_workspace_that_cannot_be_reported_ready_is_stopped(hub: TestHub
     spawner = hub.app.users["alice"].get_spawner("")
     learn, seen = spawner._wait_until_it_answers, []
 
-    async def then_lose_the_service(url: str) -> None:
-        await learn(url)
+    async def then_lose_the_service(*arguments: Any) -> None:
+        await learn(*arguments)
         seen.append(outer(hub))
         await service.down()
 
