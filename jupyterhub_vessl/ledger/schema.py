@@ -284,6 +284,7 @@ volumes = sa.Table(
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("backing", sa.String(20), nullable=False),
     sa.Column("seen_on", sa.Text, nullable=False),
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("ended_ms", sa.BigInteger),

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..model.catalog_storage import Access
 from ..model.kubernetes_names import home_claim
 from ..model.plan import WorkspacePlan
-from ..model.volumes import Volume, VolumeKind, VolumeState
+from ..model.volumes import Backing, Volume, VolumeKind, VolumeState
 from .prepared import Prepared
 from .schema import admissions, volumes, workspaces
 
@@ -55,6 +55,7 @@ def _volume(row: Sequence[Any]) -> Volume:
             "adopted": bool(values["adopted"]),
             "declared": bool(values["declared"]),
             "state": VolumeState(values["state"]),
+            "backing": Backing(values["backing"]),
             "seen_on": tuple(json.loads(values["seen_on"])),
         }
     )
@@ -66,6 +67,7 @@ def _values(volume: Volume) -> dict[str, Any]:
         "kind": volume.kind.value,
         "teams": json.dumps({team: access.value for team, access in volume.teams.items()}),
         "state": volume.state.value,
+        "backing": volume.backing.value,
         "seen_on": json.dumps(volume.seen_on),
     }
 

@@ -52,6 +52,11 @@ def references(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     for kind in ("cluster", "object"):
         for name, volume in section("storage", kind, "volumes").items():
             check(f"storage.{kind}.volumes.{name}.teams", "team", volume.get("teams"), teams)
+    for name, volume in section("storage", "cluster", "volumes").items():
+        owners = [org for org, body in section("organizations").items() if _shares(body, volume)]
+        if volume.get("claim") and len(owners) > 1:
+            what = f"teams of {' and '.join(owners)} are called alike, and a claim belongs to one organization"
+            found.append((f"storage.cluster.volumes.{name}.claim", f"{what}; give their teams other names"))
     both = set(section("storage", "cluster", "volumes")) & set(section("storage", "object", "volumes"))
     for name in sorted(both):
         found.append((f"storage.object.volumes.{name}", "this name is taken by a cluster volume; choose another"))
@@ -83,6 +88,10 @@ def _rule_problems(
     if role in [r.value for r in Role if r is not Role.ADMIN] and team is None and "team" not in named:
         found.append((path, f"role {role} needs a team: give team, or a group (?P<team>…) in match"))
     return found
+
+
+def _shares(organization: Mapping[str, Any], volume: Mapping[str, Any]) -> bool:
+    return bool({*_mapping(organization.get("teams"))} & {*_mapping(volume.get("teams"))})
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

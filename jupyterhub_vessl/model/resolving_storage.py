@@ -9,7 +9,7 @@ from .catalog_storage import Access, hour_rate_of_storage
 from .errors import BadInput
 from .paths import is_at_or_below
 from .plan import Mount, MountKind
-from .volumes import Volume, VolumeKind, Volumes, VolumeState
+from .volumes import Backing, Volume, VolumeKind, Volumes, VolumeState
 
 
 def _resolve_mount(
@@ -23,6 +23,10 @@ def _resolve_mount(
     if volume.state in (VolumeState.LOST, VolumeState.DELETING):
         why = "is being deleted" if volume.state is VolumeState.DELETING else "is lost: its cluster has it no more"
         raise BadInput(f"Volume {name} {why}.", hint="Start without it, or ask an admin.", field="storage")
+    if volume.adopted and not volume.declared and volume.state is not VolumeState.BOUND:
+        # its cluster has yet to say that the claim is one for people to mount
+        why = f": {volume.reason.rstrip('.')}" if volume.reason else ""
+        raise BadInput(f"Volume {name} cannot be mounted yet{why}.", hint="Start without it.", field="storage")
     if volume.kind is VolumeKind.CLUSTER and volume.cluster != cluster:
         raise BadInput(
             f"Volume {name} is on cluster {volume.cluster} and cannot be mounted on {cluster}.",
@@ -43,7 +47,7 @@ def _resolve_mount(
         read_only=access is Access.READ_ONLY,
         organization=organization,
         claim=_claim(volume, offer, cluster),
-        sub_path=sub_path(volume, offer),
+        sub_path=sub_path(volume),
     )
 
 
@@ -53,10 +57,9 @@ def _claim(volume: Volume, offer: Offer, cluster: str) -> str:
     return "" if local and volume.declared else volume.claim
 
 
-def sub_path(volume: Volume, offer: Offer) -> str:
+def sub_path(volume: Volume) -> str:
     """The folder of its claim that a volume is: object storage on one NFS export shares it with others."""
-    classes = offer.storage.object.kubernetes
-    if volume.kind is VolumeKind.OBJECT and not volume.adopted and classes is not None and classes.nfs is not None:
+    if volume.backing is Backing.NFS and not volume.adopted:
         return f"{volume.organization}/{volume.id}"
     return ""
 

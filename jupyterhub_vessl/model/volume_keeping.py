@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .catalog import ClusterKind, Offer
 from .text import bounded
-from .volumes import FoundVolume, Volume, VolumeKind, VolumeState, places_of
+from .volumes import Backing, FoundVolume, Volume, VolumeState, places_of
 
 REASON_CHARACTERS_MAX = 500
 
@@ -58,13 +58,7 @@ def keeps_files(offer: Offer, volume: Volume) -> bool:
 
 def is_remade(offer: Offer, volume: Volume, cluster: str) -> bool:
     """Whether a volume's files survive its claim: object storage on an NFS export or in a bucket."""
-    classes = offer.storage.object.kubernetes
-    return (
-        volume.kind is VolumeKind.OBJECT
-        and offer.clusters[cluster].kind is ClusterKind.KUBERNETES
-        and classes is not None
-        and classes.storage_class is None
-    )
+    return volume.backing is not Backing.CLASS and offer.clusters[cluster].kind is ClusterKind.KUBERNETES
 
 
 def seen(volume: Volume, found: FoundVolume | None, trouble: str, lost: bool) -> Sight:

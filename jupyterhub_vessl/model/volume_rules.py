@@ -20,7 +20,7 @@ from .limits import LimitedScope
 from .money import format_credits
 from .paths import check_mount_path, is_at_or_below
 from .units import MIB, TIB, format_bytes
-from .volumes import Volume, VolumeKind, VolumeState
+from .volumes import Volume, VolumeKind, VolumeState, backing_of
 from .wire_volumes import VolumeChange, VolumeRequest
 
 SIZE_BYTES_MIN, SIZE_BYTES_MAX = MIB, 1024 * 8 * TIB
@@ -103,6 +103,7 @@ def check_new(request: VolumeRequest, offer: Offer, principal: Principal, volume
         adopted=bool(request.claim),
         created_by=principal.name,
         created_ms=now_ms,
+        backing=backing_of(offer, request.kind),
     )
 
 

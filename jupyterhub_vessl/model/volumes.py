@@ -37,6 +37,22 @@ class VolumeState(str, Enum):
     DELETING = "deleting"
 
 
+class Backing(str, Enum):
+    """What a volume was made of on Kubernetes, for as long as it lives: a storage class, or object storage proper."""
+
+    CLASS = "class"
+    NFS = "nfs"
+    S3 = "s3"
+
+
+def backing_of(offer: Offer, kind: VolumeKind) -> Backing:
+    """What a volume of a kind is made of when it is made now."""
+    classes = offer.storage.object.kubernetes
+    if kind is VolumeKind.CLUSTER or classes is None or classes.storage_class is not None:
+        return Backing.CLASS
+    return Backing.NFS if classes.nfs is not None else Backing.S3
+
+
 class Volume(BaseModel):
     """One volume of an organization.
 
@@ -56,6 +72,8 @@ class Volume(BaseModel):
         It comes from vessl.yaml and is changed and deleted there.
     reason
         Why it is in its state, as a sentence; empty when there is nothing to say.
+    backing
+        What it was made of; vessl.yaml may name something else by now, which holds for new volumes only.
     seen_on
         Clusters that have had it.  What is missing there is lost; where it has never been it is made.
     """
@@ -78,6 +96,7 @@ class Volume(BaseModel):
     created_ms: int = 0
     state: VolumeState = VolumeState.PENDING
     reason: str = ""
+    backing: Backing = Backing.CLASS
     seen_on: tuple[str, ...] = ()
 
     def access(self, team: str) -> Access | None:
@@ -147,6 +166,7 @@ def declared_volumes(offer: Offer) -> Iterator[Volume]:
                     adopted=bool(claim),
                     declared=True,
                     created_by="vessl.yaml",
+                    backing=backing_of(offer, kind),
                 )
 
 

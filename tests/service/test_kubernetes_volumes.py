@@ -281,7 +281,7 @@ async def test_what_vessl_yaml_names_is_adopted_as_it_is_with_a_warning(api, rea
     ids=["nfs", "s3"],
 )
 async def test_object_storage_is_a_volume_of_its_own_that_outlives_its_claim(api, reach, storage, source):
-    bucket = volume(**OBJECT)
+    bucket = volume(**OBJECT, backing=next(iter(source)).replace("csi", "s3"))
     async with reach(storage) as cluster:
         await cluster.make_volume(bucket)
         assert await only(cluster) == FoundVolume(
@@ -311,7 +311,7 @@ async def test_two_namespaces_of_one_cluster_can_have_the_same_object_storage(tm
     async with StandIn(folder=tmp_path / "api", namespaces=("one", "two")) as api:
         for namespace in ("one", "two"):
             async with adapter(tmp_path, monkeypatch, api, storage=NFS, namespace=namespace) as cluster:
-                await cluster.make_volume(volume(**OBJECT))
+                await cluster.make_volume(volume(**OBJECT, backing="nfs"))
                 await eventually(lambda cluster=cluster: _state(cluster), VolumeState.BOUND)
         assert len(api.objects("persistentvolumes")) == 2
 
@@ -323,6 +323,18 @@ async def test_object_storage_of_a_storage_class_and_none_at_all(api, reach):
     async with reach({}) as cluster:
         assert "storage.object.kubernetes" in await refusal(cluster.make_volume(volume(OTHER, **OBJECT)))
     assert len(api.objects("persistentvolumeclaims")) == 1
+
+
+async def test_what_vessl_yaml_no_longer_names_is_not_made_of_something_else(api, reach):
+    bucket = volume(**OBJECT, backing="nfs")
+    async with reach({"object": {"kubernetes": {"storage_class": "shared"}}}) as cluster:
+        assert "no longer names" in await refusal(cluster.make_volume(bucket))
+    assert not api.objects("persistentvolumeclaims")
+    async with reach(NFS) as cluster:
+        await cluster.make_volume(bucket)
+    async with reach({"object": {"kubernetes": {"storage_class": "shared"}}}) as cluster:
+        await cluster.remove_volume(bucket)
+    await api.until(lambda: not api.objects("persistentvolumeclaims") and not api.objects("persistentvolumes"))
 
 
 # -- removing ----------------------------------------------------------------------------
@@ -360,7 +372,7 @@ async def test_a_terminated_workspace_takes_exactly_its_own_volume_along(api, re
 async def test_an_orphan_is_deleted_by_the_label_that_was_seen(api, reach):
     api.create(home())
     async with reach(NFS) as cluster:
-        await cluster.make_volume(volume(**OBJECT))
+        await cluster.make_volume(volume(**OBJECT, backing="nfs"))
         mine = {found.claim: found for found in await cluster.volumes()}
         assert (mine[names.home_claim(ID)].workspace_id, mine[CLAIM].volume_id) == (ID, ID)
         wrong = mine[CLAIM].model_copy(update={"volume_id": OTHER})

@@ -13,7 +13,7 @@ from typing import Any
 from ...model import kubernetes_names as names
 from ...model.catalog import Cluster
 from ...model.catalog_storage import Storage
-from ...model.volumes import FoundVolume, Volume, VolumeKind, VolumeState
+from ...model.volumes import Backing, FoundVolume, Volume, VolumeKind, VolumeState
 from . import kubernetes_words as words
 from .kubernetes_quantities import size_bytes
 
@@ -38,6 +38,14 @@ class ClaimWriter:
     def can_make(self, volume: Volume) -> bool:
         """Whether the offer says what such a volume is made of."""
         return volume.kind is VolumeKind.CLUSTER or self._storage.object.kubernetes is not None
+
+    def is_made_of_today(self, volume: Volume) -> bool:
+        """Whether the offer still names what a volume was made of; else there is nothing to make it of again."""
+        today = self._storage.object.kubernetes
+        if volume.kind is VolumeKind.CLUSTER or today is None:
+            return True
+        named = {Backing.CLASS: today.storage_class, Backing.NFS: today.nfs, Backing.S3: today.s3}
+        return named[volume.backing] is not None
 
     def claim(self, volume: Volume) -> Json:
         """The claim of a volume."""
@@ -76,7 +84,7 @@ class ClaimWriter:
 
     def is_static(self, volume: Volume) -> bool:
         """Whether its persistent volume is written here and not made by a storage class."""
-        return volume.kind is VolumeKind.OBJECT and self.writes_persistent_volumes
+        return volume.backing is not Backing.CLASS
 
     def is_ours_to_see(self, claim: Mapping[str, Any]) -> bool:
         """Whether a claim was made here, is named in the offer, or may be adopted by whoever asks for it."""

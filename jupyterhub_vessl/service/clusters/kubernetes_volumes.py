@@ -27,6 +27,10 @@ VOLUMES_PATH = "/api/v1/persistentvolumes"
 CLAIM_EVENTS = "involvedObject.kind=PersistentVolumeClaim"
 
 NOT_ALLOWED = "this hub may not list claims there"
+OTHER_BACKING = (
+    "It was made of what vessl.yaml no longer names as object storage, so its cluster cannot make it again. "
+    "An operator can name that again."
+)
 NOT_SET_UP = (
     "Object storage is not set up for Kubernetes yet. An operator sets storage.object.kubernetes in vessl.yaml."
 )
@@ -64,6 +68,8 @@ class Claims:
         if claim is None:
             if not self._writer.can_make(volume):
                 raise VolumeNotMade(NOT_SET_UP)
+            if not self._writer.is_made_of_today(volume):
+                raise VolumeNotMade(OTHER_BACKING)
             if self._writer.is_static(volume):
                 await self._make_persistent_volume(volume)
             await self._create(self._path, self._writer.claim(volume), names.VOLUME, volume.id, "make claims")
@@ -88,14 +94,15 @@ class Claims:
         """Delete a volume of the registry, with the persistent volume that was written for it."""
         if volume.adopted:
             return
-        await self._remove_with_persistent_volume(volume.claim, volume.id)
+        await self._remove_with_persistent_volume(volume.claim, volume.id, written=self._writer.is_static(volume))
 
     async def remove_found(self, found: FoundVolume) -> None:
         """Delete a claim that nothing owns any more."""
         if found.workspace_id and not found.volume_id:
             await self._remove(self._path, found.claim, names.WORKSPACE, found.workspace_id)
         elif found.volume_id:
-            await self._remove_with_persistent_volume(found.claim, found.volume_id)
+            written = self._writer.writes_persistent_volumes
+            await self._remove_with_persistent_volume(found.claim, found.volume_id, written=written)
 
     # parts ------------------------------------------------------------------------
 
@@ -164,10 +171,10 @@ class Claims:
         except Refused as refused:
             raise self._not_made(refused, what) from refused
 
-    async def _remove_with_persistent_volume(self, claim: str, volume_id: str) -> None:
+    async def _remove_with_persistent_volume(self, claim: str, volume_id: str, *, written: bool) -> None:
         await self._remove(self._path, claim, names.VOLUME, volume_id)
         # not looked for where no volume is written here: the Role for it may be missing
-        if self._writer.writes_persistent_volumes:
+        if written:
             await self._remove(VOLUMES_PATH, self._writer.volume_name(claim), names.VOLUME, volume_id)
 
     async def _remove(self, path: str, name: str, label: str, value: str) -> None:

@@ -23,7 +23,7 @@ def upgrade() -> None:
         *(sa.Column(title, sa.Boolean(), nullable=False) for title in ("adopted", "declared")),
         sa.Column("created_by", NAME, nullable=False),
         sa.Column("created_ms", BIG, nullable=False),
-        sa.Column("state", sa.String(20), nullable=False),
+        *(sa.Column(title, sa.String(20), nullable=False) for title in ("state", "backing")),
         *(sa.Column(title, sa.Text(), nullable=False) for title in ("reason", "seen_on", "request")),
         sa.Column("ended_ms", BIG),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
