@@ -24,6 +24,8 @@ from .volumes import Volume, VolumeKind, VolumeState, backing_of
 from .wire_volumes import VolumeChange, VolumeRequest
 
 SIZE_BYTES_MIN, SIZE_BYTES_MAX = MIB, 1024 * 8 * TIB
+MAY_GO_BACK = "Until it grows, its size can be set back to what it was."
+"""What is said behind the reason why a cluster does not let a volume grow."""
 RESERVED_CLAIMS = ("vessl-", "hub-")
 """How claims begin that belong to workspaces, to the registry, or to the hub itself, and cannot be adopted."""
 
@@ -64,7 +66,7 @@ def allowed_actions(principal: Principal, volume: Volume) -> tuple[str, ...]:
 
 
 def _growing(volume: Volume) -> tuple[str, ...]:
-    return () if volume.state is VolumeState.LOST else ("grow",)
+    return () if volume.state is VolumeState.LOST or volume.adopted else ("grow",)
 
 
 # -- making ------------------------------------------------------------------
@@ -205,8 +207,18 @@ def _check_claim(request: VolumeRequest, offer: Offer) -> str:
 # -- changing ----------------------------------------------------------------
 
 
-def check_change(volume: Volume, change: VolumeChange, offer: Offer, principal: Principal) -> Volume:
-    """A volume as it is after a change, or the `PublicError` that says why it cannot be so."""
+def growth_refused(volume: Volume) -> bool:
+    """Whether every cluster that has a volume refuses to let it grow, as its reason says."""
+    return volume.reason.count(MAY_GO_BACK) >= max(len(volume.seen_on), 1)
+
+
+def check_change(
+    volume: Volume, change: VolumeChange, offer: Offer, principal: Principal, back_bytes: int | None = None
+) -> Volume:
+    """A volume as it is after a change, or the `PublicError` that says why it cannot be so.
+
+    ``back_bytes`` is the size it had before it was to grow, while that is refused; None when it cannot go back.
+    """
     _check_changeable(volume, "changed", "change")
     admin = principal.is_admin(volume.organization)
     if not admin and (volume.kind is VolumeKind.CLUSTER or best_access(principal, volume) is None):
@@ -217,7 +229,7 @@ def check_change(volume: Volume, change: VolumeChange, offer: Offer, principal: 
     if change.mount_path:
         changed["mount_path"] = check_path(change.mount_path, volume.kind, offer)
     if change.size_bytes is not None and change.size_bytes != volume.size_bytes:
-        changed["size_bytes"] = _check_growth(volume, change.size_bytes, admin, principal)
+        changed["size_bytes"] = _check_growth(volume, change.size_bytes, admin, principal, back_bytes)
     if change.teams is not None:
         changed["teams"] = _check_new_teams(volume, change.teams, offer, principal)
     return volume.model_copy(update=changed)
@@ -238,11 +250,16 @@ def _not_yours(volume: Volume, what: str) -> NotAllowed:
     return NotAllowed(f"You may look at {volume.name}, but not {what} it.", hint=f"It is team {volume.paying_team}'s.")
 
 
-def _check_growth(volume: Volume, size_bytes: int, admin: bool, principal: Principal) -> int:
-    if size_bytes < volume.size_bytes:
+def _check_growth(volume: Volume, size_bytes: int, admin: bool, principal: Principal, back_bytes: int | None) -> int:
+    if volume.adopted:
+        hint = "Whoever manages the claim can let it grow there."
+        message = f"Not changed: {volume.name} is an existing claim, whose size is left as it is."
+        raise Conflict(message, hint=hint, field="size")
+    if size_bytes < (volume.size_bytes if back_bytes is None else back_bytes):
+        copy = "Make a smaller one, copy the files, and delete this one."
         raise BadInput(
             f"Not changed: {volume.name} has {format_bytes(volume.size_bytes)} and volumes cannot shrink.",
-            hint="Make a smaller one, copy the files, and delete this one.",
+            hint=copy if back_bytes is None else f"Its size can be set back to {format_bytes(back_bytes)}.",
             field="size",
         )
     if volume.state is VolumeState.LOST:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ..ledger import records
 from ..ledger.funding import credit_state
 from ..ledger.holds import Hold, held, place_hold, reserve_micros
+from ..ledger.meters import member_scope, person_scope
 from ..ledger.volumes import size_made_by
 from ..model.catalog import Organization
 from ..model.credit import CreditState, start_refusal, top_up_hint
@@ -116,21 +117,25 @@ def check_volume(
     organization = core.organization(volume.organization)
     verb = "made" if before is None else "grown"
     check_volume_credits(core, connection, volume.organization, volume.item, verb, now_ms)
-    # object storage is what people make for themselves, so what a person may have holds for it
-    person = principal.name if volume.kind is VolumeKind.OBJECT and not principal.is_admin(volume.organization) else ""
+    # object storage is what people make for themselves, so what a person may have holds for it; it counts for who
+    # made it, whoever lets it grow
+    free = volume.kind is not VolumeKind.OBJECT or principal.is_admin(volume.organization)
+    person = "" if free else volume.created_by
     team = volume.paying_team
     reserved = held(connection, volume.organization, team, person, now_ms)
     scopes = limited_scopes(core, connection, volume.organization, team, person, reserved, now_ms)
     more_bytes = volume.size_bytes - (before.size_bytes if before else 0)
     moved = before is not None and before.paying_team != team
+    in_person, in_team = person_scope(volume.organization, person), member_scope(volume.organization, team, person)
 
     def asked(scope: LimitedScope) -> tuple[LimitedScope, int]:
-        if person and scope.scope.endswith(f"/{person}"):
-            in_team = team if scope.scope.startswith(f"{volume.organization}/member/") else ""
-            made_bytes = size_made_by(connection, volume.organization, person, in_team)
-            use = Use(**vars(scope.use) | {"storage_bytes": scope.use.storage_bytes + made_bytes})
-            return LimitedScope(scope.scope, scope.whose, scope.limits, use), more_bytes
-        return scope, volume.size_bytes if moved and scope.scope != volume.organization else more_bytes
+        # another team's volume is new to this team and to the person in it, and not to the person over all teams
+        added_bytes = volume.size_bytes if moved and scope.scope not in (volume.organization, in_person) else more_bytes
+        if not person or scope.scope not in (in_person, in_team):
+            return scope, added_bytes
+        made_bytes = size_made_by(connection, volume.organization, person, team if scope.scope == in_team else "")
+        use = Use(**vars(scope.use) | {"storage_bytes": scope.use.storage_bytes + made_bytes})
+        return LimitedScope(scope.scope, scope.whose, scope.limits, use), added_bytes
 
     refused = limit_refusal(map(asked, scopes), verb, organization.currency, core.contact(volume.organization))
     if refused is not None:

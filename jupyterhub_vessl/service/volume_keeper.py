@@ -17,17 +17,23 @@ import sqlalchemy as sa
 from ..ledger.events import Event, record_event
 from ..ledger.records import workspace_by_id, workspace_event
 from ..ledger.volumes import end_volume, list_volumes, open_plans, save_volume
+from ..model.catalog_base import PRICE_MICROS_MAX
 from ..model.plan import WorkspacePlan
 from ..model.text import bounded
+from ..model.units import format_bytes
 from ..model.volume_keeping import Sight, Step, is_remade, next_step, own, seen, together
+from ..model.volume_rules import MAY_GO_BACK, SIZE_BYTES_MAX, SIZE_BYTES_MIN
 from ..model.volumes import FoundVolume, Volume, VolumeState, places_of
 from .clusters import ClusterAdapter, ClusterUnreachable, VolumeNotMade
 from .core import Core, log, wait_for_bell
+from .storage import bill_volume, hour_rate
 
 TRY_AGAIN_SECONDS, IDLE_SECONDS = 2.0, 60.0
 ANSWER_SECONDS = 60.0
 """How long a cluster may take for one answer."""
 HOMES_AT_ONCE = 500
+SILENT_MAX = 2
+"""For so many volumes in a row a cluster has no answer before no more is asked of it in a pass."""
 T = TypeVar("T")
 
 
@@ -35,12 +41,15 @@ T = TypeVar("T")
 class _Place:
     """What is remembered of one cluster from pass to pass.
 
-    ``missing`` are volumes that were not there in the last pass; ``refused`` what the cluster said about homes.
+    ``missing`` are volumes that were not there in the last pass; ``refused`` what the cluster said about homes;
+    ``stuck`` volumes for which it had no answer; ``sizes_bytes`` how large claims are that were adopted.
     """
 
     sights: dict[str, Sight] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     refused: set[tuple[str, str]] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    sizes_bytes: dict[str, int] = field(default_factory=dict)
     answers: bool = True
 
 
@@ -96,25 +105,42 @@ class VolumeKeeper:
     async def _carry_out(
         self, adapter: ClusterAdapter, name: str, mine: list[Volume], found: Mapping[str, FoundVolume]
     ) -> dict[str, str] | None:
-        """Do what is to be done; returns why the cluster refused, by volume, or None when there was nothing to do."""
+        """Do what is to be done; returns why the cluster refused, by volume, or None when there was nothing to do.
+
+        A cluster may have no answer for one volume only, as when a policy of its own breaks; without an answer for
+        two in a row, it is the cluster, and nothing else is asked.  Those two come last the next time.
+        """
         troubles: dict[str, str] | None = None
-        for volume in mine:
+        place, silent, waits = self._places[name], 0, ""
+        place.stuck &= {volume.id for volume in mine}
+        for volume in sorted(mine, key=lambda volume: volume.id in place.stuck):
             remade = is_remade(self._core.offer, volume, name)
-            step = next_step(volume, name, own(volume, found.get(volume.claim)), remade)
+            there = own(volume, found.get(volume.claim))
+            step = next_step(volume, name, there, remade)
             if step is Step.NOTHING:
                 continue
             troubles = troubles or {}
+            if silent == SILENT_MAX:
+                troubles[volume.id] = waits
+                continue
             try:
                 remove = step is Step.REMOVE
                 await _answer(adapter.remove_volume(volume) if remove else adapter.make_volume(volume))
             except VolumeNotMade as error:
-                troubles[volume.id] = error.reason
-            except ClusterUnreachable:
-                raise
+                grows = step is Step.MAKE and there is not None and not volume.adopted and not volume.declared
+                troubles[volume.id] = f"{error.reason} {MAY_GO_BACK}" if grows else error.reason
+            except ClusterUnreachable as error:
+                place.stuck.add(volume.id)
+                silent += 1
+                troubles[volume.id] = waits = _waits(error.reason)
+                log.warning("cluster %s, volume %s: %s", name, volume.id, bounded(error.reason))
+                continue
             except Exception:
                 # one volume's trouble must not keep the others from being made
                 log.exception("volume %s on %s could not be brought in line", volume.id, name)
                 troubles[volume.id] = "That did not work; the service's log says why, and it is tried again."
+            silent = 0
+            place.stuck.discard(volume.id)
         return troubles
 
     def _look(
@@ -133,9 +159,17 @@ class VolumeKeeper:
             lost = there is None and name in volume.seen_on and not is_remade(self._core.offer, volume, name)
             if lost:
                 place.missing.add(volume.id)
+            if there is not None and volume.adopted and not volume.declared and self._can_be(volume, there):
+                place.sizes_bytes[volume.id] = there.size_bytes
             if not lost or volume.id in suspected or volume.state is VolumeState.LOST:
                 sights[volume.id] = seen(volume, there, trouble, lost)
         return sights
+
+    def _can_be(self, volume: Volume, there: FoundVolume) -> bool:
+        """Whether an adopted volume can be booked with the size that its claim really has."""
+        as_found = volume.model_copy(update={"size_bytes": there.size_bytes})
+        known = there.state is VolumeState.BOUND and SIZE_BYTES_MIN <= there.size_bytes <= SIZE_BYTES_MAX
+        return known and hour_rate(self._core.offer, as_found) <= PRICE_MICROS_MAX
 
     def _unreachable(self, name: str, mine: list[Volume], reason: str) -> dict[str, Sight]:
         """What can be said while a cluster does not answer: only that what was asked for has to wait."""
@@ -143,9 +177,8 @@ class VolumeKeeper:
         if place.answers:
             log.warning("cluster %s: %s", name, bounded(reason))
         place.answers = False
-        waits = "It waits for its cluster: " + reason.rstrip(".") + "."
         return {
-            volume.id: Sight(volume.state, waits)
+            volume.id: Sight(volume.state, _waits(reason))
             for volume in mine
             if volume.state is VolumeState.DELETING
             or (volume.state is VolumeState.PENDING and name not in volume.seen_on)
@@ -176,7 +209,10 @@ class VolumeKeeper:
             reason = next((sight.reason for sight in known if sight.reason), "")
             return volume.model_copy(update={"reason": reason})
         clusters = self._core.offer.clusters
-        return together(volume, sights, {name: clusters[name].title or name for name in kept})
+        after = together(volume, sights, {name: clusters[name].title or name for name in kept})
+        # the claim of an adopted one is left as it is, so its size is whatever it has
+        sizes = [s for name in kept if (s := self._places[name].sizes_bytes.get(volume.id)) is not None]
+        return after.model_copy(update={"size_bytes": sizes[0]}) if sizes else after
 
     def _write(self, connection: sa.Connection, before: Mapping[str, Volume], sights: Mapping[str, Sight]) -> None:
         now_ms = self._core.clock.now_ms()
@@ -185,12 +221,19 @@ class VolumeKeeper:
             deleting = volume.state is VolumeState.DELETING
             if known is None or volume.id not in sights or deleting != (known.state is VolumeState.DELETING):
                 continue  # somebody decided something else meanwhile; the next pass sees it
+            if volume.size_bytes != known.size_bytes:
+                continue  # and what was seen was about another size
             after = self._now(volume)
             if after is None:
                 end_volume(connection, volume.id, now_ms)
                 _tell(connection, volume, now_ms, "volume-gone", f"Volume {volume.name} is gone from its clusters.")
             elif after != volume:
                 save_volume(connection, after)
+                if after.size_bytes != volume.size_bytes:
+                    bill_volume(connection, self._core.offer, after, now_ms, "service")
+                    size = format_bytes(after.size_bytes)
+                    message = f"Volume {volume.name} has {size} on its cluster, and costs so from now on."
+                    _tell(connection, after, now_ms, "volume-changed", message)
                 _tell_change(connection, volume, after, now_ms)
 
     # -- workspace volumes ---------------------------------------------------------
@@ -228,6 +271,10 @@ class VolumeKeeper:
                 record_event(connection, workspace_event(workspace, now_ms, "volume-refused", message, "service"))
 
         await self._core.database.run(work)
+
+
+def _waits(reason: str) -> str:
+    return "It waits for its cluster: " + reason.rstrip(".") + "."
 
 
 async def _answer(call: Awaitable[T]) -> T:

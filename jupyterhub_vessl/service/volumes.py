@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from ..ledger.events import Event, record_event
-from ..ledger.spans import Span
+from ..ledger.schema import spans as billed
+from ..ledger.spans import STORAGE, Span
 from ..ledger.volumes import (
     Mounted,
     end_volume,
@@ -36,6 +37,7 @@ from ..model.volume_rules import (
     check_delete,
     check_new,
     check_rate,
+    growth_refused,
     may_see,
     mounted_refusal,
     own_teams,
@@ -185,7 +187,9 @@ class Volumes:
     async def change(self, principal: Principal, organization: str, name: str, change: VolumeChange) -> VolumeDetail:
         """Change the title, mount path, size or teams of a volume.  Asked again, nothing changes.
 
-        Raises what `create` raises; `BadInput` for a smaller size; `Conflict` for a volume of vessl.yaml.
+        A size can go back to what it was while the cluster refuses to let the volume grow, and costs so from then.
+        Raises what `create` raises; `BadInput` for a size that is smaller still; `Conflict` for a volume of vessl.yaml
+        and for the size of an adopted one.
         """
         detail, changed = await self._core.database.run(
             lambda c: self._change(c, principal, organization, name, change)
@@ -199,13 +203,17 @@ class Volumes:
     ) -> tuple[VolumeDetail, bool]:
         now_ms = self._core.clock.now_ms()
         before = self._visible(connection, principal, organization, name)
-        after = check_change(before, change, self._core.offer, principal)
+        back_bytes = _size_before(connection, before) if growth_refused(before) else None
+        after = check_change(before, change, self._core.offer, principal, back_bytes)
         said = _differences(before, after)
         if not said:
             return self._detail(connection, principal, before), False
         costs = (after.size_bytes, after.paying_team) != (before.size_bytes, before.paying_team)
+        if after.size_bytes != before.size_bytes:
+            after = after.model_copy(update={"reason": ""})  # it was about the other size
         if costs:
             check_rate(hour_rate(self._core.offer, after))
+        if after.size_bytes > before.size_bytes or after.paying_team != before.paying_team:
             check_volume(self._core, connection, after, before, principal, now_ms)
         save_volume(connection, after)
         if costs:
@@ -272,13 +280,32 @@ class Volumes:
         record_event(connection, event)
 
 
+def _size_before(connection: sa.Connection, volume: Volume) -> int | None:
+    """The size that a volume had before it was to be as large as it is; None when it was never smaller."""
+    smaller = (
+        sa.select(billed.c.size_bytes)
+        .where(
+            billed.c.organization == volume.organization,
+            billed.c.kind == STORAGE,
+            billed.c.workspace_id == "",
+            billed.c.item == volume.item,
+            billed.c.started_ms >= volume.created_ms,  # another may have had its name
+            billed.c.size_bytes < volume.size_bytes,
+        )
+        .order_by(billed.c.started_ms.desc(), billed.c.size_bytes.desc())
+    )
+    found = connection.execute(smaller.limit(1)).scalar()
+    return None if found is None else int(found)
+
+
 def _differences(before: Volume, after: Volume) -> list[str]:
     """What a change changes, for people; nothing when all is as it was."""
     said = []
     if after.title != before.title:
         said.append(f"its title is now {after.title}")
     if after.size_bytes != before.size_bytes:
-        said.append(f"it grows from {format_bytes(before.size_bytes)} to {format_bytes(after.size_bytes)}")
+        sizes = f"from {format_bytes(before.size_bytes)} to {format_bytes(after.size_bytes)}"
+        said.append(f"it grows {sizes}" if after.size_bytes > before.size_bytes else f"its size goes back {sizes}")
     if after.mount_path != before.mount_path:
         said.append(f"it is mounted at {after.mount_path}")
     if list(after.teams.items()) != list(before.teams.items()):

@@ -83,12 +83,18 @@ class Api:
                 raise
 
     async def pages(self, path: str, **query: str | int) -> AsyncIterator[Json]:
-        """A list page by page.  410 in the middle means: begin again."""
+        """A list page by page.  410 in the middle means: begin again.
+
+        Every list of Kubernetes says its version; what does not is no list, and never reads as an empty one.
+        """
         following = ""
         while True:
             page = await self.get(path, limit=PAGE, **query, **({"continue": following} if following else {}))
+            metadata = page.get("metadata")
+            if not isinstance(metadata, dict) or not metadata.get("resourceVersion"):
+                raise ClusterUnreachable(NOT_KUBERNETES)
             yield page
-            following = (page.get("metadata") or {}).get("continue") or ""
+            following = metadata.get("continue") or ""
             if not following:
                 return
 
