@@ -20,7 +20,7 @@ import aiohttp
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import make_ssl_context, url_path_join
 from pydantic import ValidationError
-from traitlets import Dict, Float, Unicode, default
+from traitlets import Float, Unicode, default
 
 from jupyterhub_vessl.client import ServiceClient
 from jupyterhub_vessl.model.errors import BadInput, PublicError
@@ -31,6 +31,8 @@ from jupyterhub_vessl.model.request import parse_request
 from jupyterhub_vessl.model.text import bounded
 from jupyterhub_vessl.model.wire import AdmissionRequest, ReadyReport
 
+from .answering import answers, as_url
+from .any_options import AnyOptions, apply_nothing
 from .delivery import send_end
 from .form import note_refusal, options_from_form, render_form
 from .last_end import last_end
@@ -39,9 +41,12 @@ from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
 STATE_KEY = "vessl"
 STOP_DELIVERY_SECONDS = 2.0
 _LOCALE = frozenset({"LANG", "LC_ALL"})
-_HTTP_TRY = aiohttp.ClientTimeout(total=2.0)
 _CLEAN_UP_SECONDS_MAX = 20.0
 """Of the hub's start_timeout, kept for undoing a start that fails; at most a tenth of it."""
+_CANCELLED_SECONDS = 0.5
+"""How long a cancelled start may take: a second after it cancelled, the hub stops what does not start any more."""
+_undoings: set[asyncio.Task[None]] = set()
+"""Starts that are being undone; kept here because a spawner object is dropped when its start has failed."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,10 @@ class Step:
     sentence: str
 
 
-class _AnyOptions(Dict):
-    """A trait that takes whatever a program posts as options, so that `start` refuses it with a sentence.
-
-    JupyterHub 5 looks at nothing before it sets the trait, and counts a TraitError as a failure of its own.
-    """
-
-    def validate(self, obj: Any, value: Any) -> Any:
-        return value
-
-
 class VesslSpawnerMixin(Spawner):
     """Admission, billing reports and progress for a JupyterHub spawner."""
 
-    user_options = _AnyOptions()
+    user_options = AnyOptions()
 
     service_url = Unicode(
         "http://127.0.0.1:8200/services/vessl/",
@@ -123,6 +118,9 @@ class VesslSpawnerMixin(Spawner):
     _stopping = False
     _give_up_seconds = 0.0
     """The instant of the monotonic clock at which a start gives up by itself, before the hub does."""
+    _undone_seconds = 0.0
+    """Until when, on that clock, a start that failed waits for what it began to be gone."""
+    _undoing: asyncio.Task[None] | None = None
     _step = Step(0, "")
     _moved: asyncio.Event | None = None
 
@@ -173,7 +171,7 @@ class VesslSpawnerMixin(Spawner):
 
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Any:
-        return _apply_nothing
+        return apply_nothing
 
     # -- start ----------------------------------------------------------------
 
@@ -181,6 +179,7 @@ class VesslSpawnerMixin(Spawner):
         """Ask, start, wait until it answers, report it ready; refuse with one sentence if any of that fails."""
         clean_up_seconds = min(_CLEAN_UP_SECONDS_MAX, self.start_timeout / 10)
         self._give_up_seconds = time.monotonic() + self.start_timeout - clean_up_seconds
+        self._undone_seconds = self._give_up_seconds + clean_up_seconds / 2
         async with aiohttp.ClientSession() as session:
             return await self._ask_and_start(session)
 
@@ -194,14 +193,15 @@ class VesslSpawnerMixin(Spawner):
         self._admission_id, self._plan, self._ended = admission.admission_id, admission.plan, False
         try:
             self._go(30, "Starting JupyterLab")
-            url = _as_url(await self.start_plan(admission.plan), secure=self.internal_ssl)
+            url = as_url(await self.start_plan(admission.plan), secure=self.internal_ssl)
             self._go(60, "Waiting for it to answer")
             await self._wait_until_it_answers(session, url)
             self._go(90, "It answers")
             report = ReadyReport(isolation=await self.isolation_sentence())
             await service.ready(admission.admission_id, report)
         except asyncio.CancelledError:
-            await self._abandon("the start was cancelled")
+            self._report_end(EndReason.FAILED, "the start was cancelled")
+            await self._undo(_CANCELLED_SECONDS)
             raise
         except PublicError as error:
             await self._abandon(error.message)
@@ -240,7 +240,7 @@ class VesslSpawnerMixin(Spawner):
             settings.get("internal_ssl_key"), settings.get("internal_ssl_cert"), cafile=settings.get("internal_ssl_ca")
         )
         pause = 0.05
-        while not await _answers(session, target, context or True):
+        while not await answers(session, target, context or True):
             end = await self.poll_plan()
             if end is not None:
                 await self._log_tail()
@@ -248,7 +248,7 @@ class VesslSpawnerMixin(Spawner):
             if time.monotonic() > deadline:
                 await self._log_tail()
                 raise not_started(f"it did not answer within {seconds:.0f} seconds")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(pause * 1.5, 0.5)
 
     async def _log_tail(self) -> None:
@@ -258,11 +258,22 @@ class VesslSpawnerMixin(Spawner):
     async def _abandon(self, why: str) -> None:
         """Undo an admitted start.  The report is sent whatever becomes of the backend."""
         try:
+            await self._undo(self._undone_seconds - time.monotonic())
+        finally:
+            self._report_end(EndReason.FAILED, why)
+
+    async def _undo(self, seconds: float) -> None:
+        """Stop what a start has begun; what takes longer than this goes on, and `stop` waits for it."""
+        self._undoing = asyncio.get_running_loop().create_task(self._stop_at_once())
+        _undoings.add(self._undoing)
+        self._undoing.add_done_callback(_undoings.discard)
+        await asyncio.wait([self._undoing], timeout=max(0.0, seconds))
+
+    async def _stop_at_once(self) -> None:
+        try:
             await self.stop_plan(now=True)
         except Exception:
             self.log.exception("Could not clean up after a start that failed")
-        finally:
-            self._report_end(EndReason.FAILED, why)
 
     def _refusal(self, error: PublicError) -> VesslSpawnRefused:
         note_refusal(error)
@@ -276,6 +287,8 @@ class VesslSpawnerMixin(Spawner):
     async def stop(self, now: bool = False) -> None:
         """Stop the workspace and report it; does not wait for a service that does not answer."""
         self._stopping = True
+        if self._undoing is not None:
+            await asyncio.wait([self._undoing])
         await self.stop_plan(now=now)
         delivery = self._report_end(EndReason.USER, "")
         if delivery is not None:
@@ -283,6 +296,8 @@ class VesslSpawnerMixin(Spawner):
 
     async def poll(self) -> int | None:
         """None while the workspace runs, else its exit code; an end that nobody asked for is reported."""
+        if self._undoing is not None and not self._undoing.done():
+            return None  # the hub calls stop for what still runs only, and forgets the rest
         end = await self.poll_plan()
         if end is None:
             return None
@@ -339,6 +354,7 @@ class VesslSpawnerMixin(Spawner):
         """Forget the admission; called before every start and after every end."""
         super().clear_state()
         self._admission_id, self._plan, self._ended, self._stopping = "", None, False, False
+        self._undoing = None
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refused: the service knows a workspace by its owner and server name."""
@@ -378,26 +394,6 @@ class VesslSpawnerMixin(Spawner):
                 await self._moved.wait()
 
 
-async def _answers(session: aiohttp.ClientSession, url: str, context: Any) -> bool:
-    try:
-        async with session.get(url, ssl=context, allow_redirects=False, timeout=_HTTP_TRY) as response:
-            return response.status < 500
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
-        return False
-
-
-def _as_url(address: str | tuple[str, int], *, secure: bool) -> str:
-    if isinstance(address, str):
-        return address
-    ip, port = address
-    host = f"[{ip}]" if ":" in ip else ip
-    return f"{'https' if secure else 'http'}://{host}:{port}"
-
-
 def not_started(why: str, *, hint: str = "Try again; if it stays so, tell an admin.") -> NotStarted:
     """What a person is told when their admitted workspace could not be brought up."""
     return NotStarted(f"The workspace did not start: {why}. Nothing is charged.", hint=hint)
-
-
-def _apply_nothing(spawner: VesslSpawnerMixin, options: Any) -> None:
-    """Options never become traits: they go to the service, and what comes back is the plan."""

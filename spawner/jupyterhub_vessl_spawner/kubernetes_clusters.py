@@ -28,6 +28,8 @@ from .kubernetes_watch import PodWatch, scattered
 
 FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 5.0
 READ_BYTES = 1 << 21
+CREDENTIALS_SECONDS = 30.0
+"""How long reading credentials may take: a plug-in of the kubeconfig can wait for ever."""
 SIGN_IN_PAUSE_SECONDS = 1.0
 """Credentials that were read less than this ago are not read again: many requests are refused at once."""
 
@@ -88,28 +90,47 @@ class Address:
 
 
 async def _configuration(context: str, access: Access) -> Configuration:
-    """Read the credentials for a context now.  Raises `NoAccess`."""
+    """Read the credentials for a context now.  Raises whatever is wrong with them."""
     found = Configuration()
-    try:
-        if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_incluster_config(client_configuration=found)
-        elif context or not access.host:
-            # the library expands ~ itself, but reads KUBECONFIG only once
-            path = access.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            await load_kube_config(path, context=context or None, client_configuration=found, persist_config=False)
-    except Exception as error:  # a file that is no kubeconfig is met in many ways, and so is a plug-in that fails
-        why = bounded(error) if isinstance(error, ConfigException | OSError) else type(error).__name__
-        raise NoAccess(f"cannot use the credentials of context {context!r}: {why}") from None
+    if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
+        load_incluster_config(client_configuration=found)
+    elif context or not access.host:
+        # the library expands ~ itself, but reads KUBECONFIG only once
+        path = access.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        await load_kube_config(path, context=context or None, client_configuration=found, persist_config=False)
     if not context:
         found.host = access.host or found.host
         found.ssl_ca_cert = access.ca_file or found.ssl_ca_cert
         found.verify_ssl = found.verify_ssl if access.verify_tls is None else access.verify_tls
+    _strip_token(found)
+    renew: Any = found.refresh_api_key_hook  # of the hub's own cluster: reads the token anew from time to time
+    if renew is not None:
+
+        def renew_stripped(configuration: Configuration) -> None:
+            renew(configuration)
+            _strip_token(configuration)
+
+        found.refresh_api_key_hook = renew_stripped
     return found
 
 
-def _client(configuration: Configuration) -> ApiClient:
-    """A client that looks for proxies once: as it is made, it starts a thread for that before every request."""
-    client = ApiClient(configuration)
+def _strip_token(configuration: Configuration) -> None:
+    """Without the newline at the end of a file, which no header may have."""
+    token = configuration.api_key.get("BearerToken")
+    if token:
+        configuration.api_key["BearerToken"] = token.strip()
+
+
+async def _client(context: str, access: Access) -> ApiClient:
+    """A client that looks for proxies once: as it is made, it starts a thread for that before every request.
+
+    Raises `NoAccess`.
+    """
+    try:
+        client = ApiClient(await asyncio.wait_for(_configuration(context, access), CREDENTIALS_SECONDS))
+    except Exception as error:  # a file that is no kubeconfig is met in many ways, and so is a plug-in that fails
+        why = bounded(error) if isinstance(error, ConfigException | OSError) else type(error).__name__
+        raise NoAccess(f"cannot use the credentials of context {context!r}: {why or type(error).__name__}") from None
     if not getproxies():
         before = client.rest_client.pool_manager
         connector = before.connector
@@ -128,6 +149,7 @@ class Cluster:
         self._access = access
         self._client: ApiClient | None = None
         self._signed_in_seconds = 0.0
+        self._failed: tuple[float, NoAccess] | None = None
         self._signing_in = asyncio.Lock()
         self.pods = PodWatch(self)
 
@@ -138,12 +160,19 @@ class Cluster:
 
     async def sign_in(self, *, again: bool = False) -> None:
         """Read the credentials, if that was not done yet or is to be done ``again``.  Raises `NoAccess`."""
+        asked_seconds = time.monotonic()
         async with self._signing_in:
+            if self._failed is not None and self._failed[0] > asked_seconds:
+                raise NoAccess(str(self._failed[1]))  # else all who waited would try one after the other
             fresh = time.monotonic() - self._signed_in_seconds < SIGN_IN_PAUSE_SECONDS
             if self._client is not None and (not again or fresh):
                 return
             old = self._client
-            self._client = _client(await _configuration(self.address.context, self._access))
+            try:
+                self._client = await _client(self.address.context, self._access)
+            except NoAccess as error:
+                self._failed = (time.monotonic(), error)
+                raise
             self._signed_in_seconds = time.monotonic()
         if old is not None:  # whoever waits for an answer through it asks again
             await old.close()
@@ -188,13 +217,20 @@ class Cluster:
     async def response(
         self, method: str, *arguments: Any, timeout: aiohttp.ClientTimeout, **keywords: Any
     ) -> aiohttp.ClientResponse:
-        """The raw answer, whose body the caller reads and closes; raises `ApiRefusal` unless it is a success."""
+        """The raw answer, whose body the caller reads and closes.
+
+        Raises `ApiRefusal` unless it is a success, and `NoAccess` when the credentials make no request.
+        """
         call = getattr(CoreV1Api(await self._signed_in()), method)
         try:
             response = await call(*arguments, _preload_content=False, _request_timeout=timeout, **keywords)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
             # RuntimeError: new credentials closed the session meanwhile
             raise ApiRefusal(0, type(error).__name__) from None
+        except (ConfigException, ValueError) as error:
+            # a token that fits into no header, or a file that is empty when it is read anew
+            why = type(error).__name__
+            raise NoAccess(f"cannot use the credentials of context {self.address.context!r}: {why}") from None
         if response.status >= 300:
             raise await _refusal(response)
         return response

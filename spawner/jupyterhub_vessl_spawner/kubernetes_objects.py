@@ -21,7 +21,11 @@ Json = dict[str, Any]
 
 GOING_SECONDS = 15.0
 """How long to wait for something that is being deleted already."""
+SERVICE_GOING_SECONDS = 45.0
+"""The same for a Service: a cloud takes its load balancer down first."""
 LOOK_SECONDS = 0.5
+CREATE_PAUSES_SECONDS = (0.2, 0.5, 1.0)
+"""Between tries to make a pod."""
 EVENTS_MAX = 100
 BURIAL_SECONDS_MAX = 60.0
 
@@ -65,9 +69,14 @@ class Objects:
                 except ApiRefusal as refusal:
                     if refusal.status != 409:
                         raise
-                # it was not there before, so an earlier try of this very call has made it
+                    taken = refusal
                 found = await self._read("persistent_volume_claim", name)
-                return _uid(found) if found is not None else ""
+                if found is not None:
+                    return _uid(found)  # it was not there before, so an earlier try of this very call has made it
+                if time.monotonic() > deadline:
+                    raise self._conflict(taken)
+                await asyncio.sleep(scattered(LOOK_SECONDS))
+                continue
             if "deletionTimestamp" not in found["metadata"]:
                 if (found.get("status") or {}).get("phase") == "Lost":
                     raise not_started("the volume of its home is lost", hint="Tell an admin; the claim is kept.")
@@ -83,8 +92,11 @@ class Objects:
     # -- pod ------------------------------------------------------------------
 
     async def create_pod(self, manifest: Mapping[str, Any]) -> Json:
-        """Make the pod; what is left of an earlier start is removed first."""
-        for _ in range(3):
+        """Make the pod; what is left of an earlier start is removed first.
+
+        Raises `NotStarted` when too many are made at once.
+        """
+        for pause_seconds in (*CREATE_PAUSES_SECONDS, 0.0):
             try:
                 return await self._create("pod", manifest)
             except ApiRefusal as refusal:
@@ -93,11 +105,12 @@ class Objects:
                 taken = refusal
             found = await self._read("pod", self.place.name)
             if found is None:
+                await asyncio.sleep(scattered(pause_seconds))
                 continue
             if self._is_ours(found) and "deletionTimestamp" not in found["metadata"]:
                 return found  # a try that seemed to fail
             await self._remove_at_once(_uid(found))
-        raise taken
+        raise self._conflict(taken)
 
     async def find_pod(self) -> Json | None:
         """The pod as the API has it; None when there is none for this admission."""
@@ -137,9 +150,30 @@ class Objects:
     # -- service --------------------------------------------------------------
 
     async def replace_service(self, manifest: Mapping[str, Any]) -> None:
-        """Make the Service; one of an earlier start would vanish together with that start's pod."""
-        await self.delete_service()
-        await self._create("service", manifest)
+        """Make the Service; one of an earlier start is removed, since it would vanish together with that start's pod.
+
+        Raises `NotStarted` when an earlier one does not go away.
+        """
+        deadline = time.monotonic() + SERVICE_GOING_SECONDS
+        while True:
+            try:
+                await self._create("service", manifest)
+                return
+            except ApiRefusal as refusal:
+                if refusal.status != 409:
+                    raise
+                taken = refusal
+            found = await self._read("service", self.place.name)
+            metadata = found["metadata"] if found is not None else {}
+            if found is not None and "deletionTimestamp" not in metadata:
+                if any(owner.get("uid") == self.place.uid for owner in metadata.get("ownerReferences") or ()):
+                    return  # a try that seemed to fail
+                await self._delete("service", self.place.name, {"preconditions": {"uid": _uid(found)}})
+            if time.monotonic() > deadline:
+                if found is None:
+                    raise self._conflict(taken)
+                raise not_started("the address of its last start is still being removed", hint="Try again in a minute.")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def delete_service(self) -> None:
         """Delete the Service of the tcp ports."""
@@ -167,6 +201,13 @@ class Objects:
         return found
 
     # -- requests -------------------------------------------------------------
+
+    def _conflict(self, refusal: ApiRefusal) -> Exception:
+        """What to raise for a 409 that does not pass: a name that is taken, or a quota that many write to."""
+        if "resourcequotas" not in refusal.words:
+            return refusal
+        self.cluster.log.warning("No %s: %s", bounded(self.place.name), bounded(refusal.words, 300))
+        return not_started("the cluster is busy", hint="Try again in a minute; if it stays so, tell an admin.")
 
     async def _read(self, kind: str, name: str) -> Json | None:
         try:

@@ -24,7 +24,13 @@ TELL_ADMIN = "Tell an admin."
 LATER = "Try again later, choose another resource spec, or ask an admin."
 PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 PULL_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-BROKEN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreatePodSandboxError"})
+PULL_GIVEN_UP = PULL_HOPELESS | {"ImagePullBackOff"}
+BROKEN = frozenset(
+    {
+        *("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CreatePodSandboxError"),
+        *("ConfigPodSandboxError", "ImageInspectError", "PostStartHookError", "PreStartHookError"),
+    }
+)
 CRASH_LOOP = "CrashLoopBackOff"
 CANNOT_RUN = frozenset({"StartError", "ContainerCannotRun"})
 OUT_OF_MEMORY = "OOMKilled"
@@ -35,6 +41,7 @@ RESTARTS_MAX = 3
 """So often in a row a container that ends by itself is started again before it counts as ended."""
 
 _NODES = re.compile(r"\s*\d+/(\d+) nodes are available: ?(.*)", re.DOTALL)
+_SENTENCE_END = re.compile(r"\.(?:\s|$)")
 _PART = re.compile(r", (?=\d+ )")
 _TAINT = re.compile(r"\{\s*([^:}\s]+)")
 _AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?[a-zA-Z]{0,2}")
@@ -94,12 +101,26 @@ def why_waiting(pod: Pod, events: Sequence[Event], plan: WorkspacePlan) -> Waiti
     return Waiting(Wait.NOTHING, Step(40, "A node prepares it"), "the node that should run it does not get ready")
 
 
+def asks_for_claims(pod: Pod) -> bool:
+    """Whether what is reported of its claims may tell why it waits.
+
+    While a volume is made for the node that was chosen, the scheduler says nothing, for as long as ten minutes.
+    """
+    words = pod.trouble.unplaced
+    return not pod.placed and (not words or _is_unbound(words))
+
+
+def _is_unbound(words: str) -> bool:
+    text = words.lower()
+    return any(sign in text for sign in ("unbound", "waiting for a volume", "volumebinding", "binding volumes"))
+
+
 def _unplaced(pod: Pod, events: Sequence[Event], plan: WorkspacePlan) -> Waiting:
     words = pod.trouble.unplaced
     if "persistentvolumeclaim" in words and any(how in words for how in ("not found", "being deleted", "non-existent")):
         return Waiting(Wait.LOST_VOLUME, Step(36, "A volume of it is missing"), "one of its volumes does not exist")
-    if "unbound" in words or "waiting for a volume" in words.lower():
-        return _unbound(events)
+    if _is_unbound(words) or (not words and any(event.reason == "ProvisioningFailed" for event in events)):
+        return _unbound(words, events)
     if any(event.reason in ("TriggeredScaleUp", "Nominated") for event in events):
         why = "the cluster is still adding a node for it; it may be there in some minutes"
         step = Step(38, "The cluster is adding a node for it")
@@ -112,19 +133,19 @@ def _unplaced(pod: Pod, events: Sequence[Event], plan: WorkspacePlan) -> Waiting
     return Waiting(Wait.PLACE, step, f"no node has {lacking.what}{nodes}", LATER)
 
 
-def _unbound(events: Sequence[Event]) -> Waiting:
+def _unbound(words: str, events: Sequence[Event]) -> Waiting:
     for event in events:
         if event.reason == "ProvisioningFailed" and "storageclass" in event.words and "not found" in event.words:
             why = "the cluster does not have the storage class that its volume should be made of"
             return Waiting(Wait.LOST_VOLUME, Step(36, "Its volume cannot be made"), why)
-    failed = any(event.reason == "ProvisioningFailed" for event in events)
+    failed = "provisioning failed" in words or any(event.reason == "ProvisioningFailed" for event in events)
     why = "the cluster fails to make its volume" if failed else "the cluster did not make its volume in time"
     return Waiting(Wait.VOLUME, Step(36, "Waiting for its volume to be made"), why)
 
 
 def lacking_of(words: str, plan: WorkspacePlan) -> Lacking:
     """What the scheduler misses, out of "0/4 nodes are available: 3 Insufficient nvidia.com/gpu, …"."""
-    match = _NODES.match(words.split(" preemption:")[0])
+    match = _NODES.match(_SENTENCE_END.split(words, 1)[0])
     if match is None:
         return Lacking("room for it", "the cluster has no nodes at all" if words.startswith("no nodes") else "")
     total = int(match[1])
@@ -132,11 +153,11 @@ def lacking_of(words: str, plan: WorkspacePlan) -> Lacking:
         return Lacking("room for it", "the cluster has no nodes at all")
     short: dict[str, int] = {}
     kinds: dict[str, int] = {}
-    for part in _PART.split(match[2].strip().rstrip(".")):
+    for part in _PART.split(match[2].strip()):
         number, _, why = part.partition(" ")
         count = int(number) if number.isdigit() else 0
         if why.startswith("Insufficient "):
-            short[why.removeprefix("Insufficient ").rstrip(".")] = count
+            short[why.removeprefix("Insufficient ")] = count
         elif count:
             kind = _node_kind(why)
             kinds[kind] = kinds.get(kind, 0) + count
@@ -148,12 +169,14 @@ def lacking_of(words: str, plan: WorkspacePlan) -> Lacking:
 
 def _node_kind(why: str) -> str:
     if "taint" in why:
-        key = (_TAINT.search(why) or ["", ""])[1]
-        if key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-            return "not working"
-        return "out of service" if key.startswith("node.kubernetes.io/") else "reserved for others"
+        taint = _TAINT.search(why)
+        if taint is None:  # newer schedulers do not say which
+            return "not open for it"
+        if taint[1] in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+            return "not ready"
+        return "taken out of service" if taint[1].startswith("node.kubernetes.io/") else "reserved for others"
     if "unschedulable" in why:
-        return "out of service"
+        return "taken out of service"
     if "affinity/selector" in why or "node selector" in why or "NodeName" in why:
         return "of another kind"
     if "volume" in why.lower():
@@ -192,13 +215,21 @@ def failed_start(pod: Pod) -> str | None:
         return "it needs more memory than its resource spec has"
     if trouble.ended in CANNOT_RUN or trouble.before in CANNOT_RUN:
         return "its image does not have the program that starts JupyterLab"
+    if pod.phase in ("Failed", "Succeeded") and not trouble.ended:
+        return "the node that should run it could not take it"
+    if _is_done(pod):
+        return f"it ended while starting ({describe_exit(trouble.exit_code)})"
     if trouble.waits == CRASH_LOOP:
         return f"it ends as soon as it is started ({describe_exit(trouble.before_code)})"
-    if pod.phase in ("Failed", "Succeeded"):
-        if trouble.ended:
-            return f"it ended while starting ({describe_exit(trouble.exit_code)})"
-        return "the node that should run it could not take it"
     return "the cluster took it away while it was starting" if pod.leaving else None
+
+
+def _is_done(pod: Pod) -> bool:
+    """Whether the workspace's container is over for good, even if another container keeps the pod running.
+
+    One that ends with another exit code than 0 is started again, unless the whole pod is over.
+    """
+    return pod.phase in ("Failed", "Succeeded") or bool(pod.trouble.ended and pod.trouble.exit_code == 0)
 
 
 # -- why it ended -------------------------------------------------------------
@@ -207,14 +238,14 @@ def failed_start(pod: Pod) -> str | None:
 def why_ended(pod: Pod, plan: WorkspacePlan) -> End | None:
     """How a pod that did run ended; None while it runs, or is about to be gone in an orderly way."""
     trouble = pod.trouble
-    if pod.phase in ("Failed", "Succeeded"):
+    if _is_done(pod):
         return _over(pod, plan)
     if trouble.waits == CRASH_LOOP and pod.restarts >= RESTARTS_MAX:
         if trouble.before == OUT_OF_MEMORY:
             return _out_of_memory(trouble.before_code)
         detail = f"It ended {pod.restarts} times in a row ({describe_exit(trouble.before_code)})."
         return End(EndReason.EXITED, detail, trouble.before_code or 1)
-    if pod.restarts and trouble.waits in PULL_ERRORS | PULL_HOPELESS | BROKEN:
+    if (pod.restarts or trouble.before) and trouble.waits in PULL_GIVEN_UP:  # anything else is soon tried again
         return End(EndReason.LOST, "It ended, and its node could not start it again.", 1)
     if pod.leaving and (trouble.why == "NodeLost" or trouble.disruption in NODE_GONE):
         return End(EndReason.LOST, NODE_FAILED, 1)
@@ -300,6 +331,8 @@ class Refused(NamedTuple):
 
 def why_refused(status: int, words: str) -> Refused:
     """An answer of the API server, or 0 for none, in plain words."""
+    if "denied the request" in words or "denied request" in words:  # with whatever status the rule chose
+        return Refused("a rule of the cluster does not allow it", TELL_ADMIN)
     if status == 0 or status >= 500:
         if "webhook" in words:
             return Refused("a check that the cluster makes before it starts anything does not answer", TELL_ADMIN)
@@ -321,6 +354,11 @@ def _forbidden(words: str) -> Refused:
     quota = _QUOTA.search(words)
     if quota is not None:
         return _over_quota(quota[1], quota[2], quota[3])
+    if "failed quota: " in words and "must specify" in words:
+        why = "the cluster's quota counts something that JupyterHub sets no amount of"
+        return Refused(why, TELL_ADMIN)
+    if "no PriorityClass" in words:
+        return Refused("the cluster does not have the priority class that it should run with", TELL_ADMIN)
     if "violates PodSecurity" in words:
         return Refused("the security rules of the cluster do not allow it", TELL_ADMIN)
     if "webhook" in words or "ValidatingAdmissionPolicy" in words:

@@ -17,7 +17,7 @@ from .base import End, Step, not_started
 from .kubernetes_clusters import ApiRefusal, Cluster, NoAccess
 from .kubernetes_objects import Objects, Place, bury
 from .kubernetes_pods import Event, Pod
-from .kubernetes_reasons import why_ended, why_gone
+from .kubernetes_reasons import asks_for_claims, why_ended, why_gone
 from .kubernetes_waiting import Watchdog
 
 FIRST_EVENTS_SECONDS, EVENTS_SECONDS_MAX = 2.0, 15.0
@@ -155,8 +155,8 @@ class Session:
             else:
                 watchdog.check(now)
             if now >= look_seconds:
-                unbound = pod is not None and "unbound" in pod.trouble.unplaced
-                events = await self.objects.events(self.place.uid, claims if unbound else ())
+                of_claims = claims if pod is not None and asks_for_claims(pod) else ()
+                events = await self.objects.events(self.place.uid, of_claims)
                 pause_seconds = min(pause_seconds * 1.5, EVENTS_SECONDS_MAX)
                 look_seconds = time.monotonic() + pause_seconds
                 continue

@@ -80,14 +80,29 @@ async def test_an_unschedulable_pod_is_told_why_and_runs_when_there_is_room(api)
     waiting = await api.wait_for("pods", "default", "third", "status.conditions.0.reason", "Unschedulable")
     assert waiting["status"]["phase"] == "Pending"
     assert waiting["status"]["conditions"][0]["message"] == (
-        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {gpu: true}. preemption: "
-        "0/2 nodes are available: 2 No preemption victims found for incoming pod."
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {gpu: true}. "
+        "no new claims to deallocate, preemption: 0/2 nodes are available: "
+        "2 No preemption victims found for incoming pod."
     )
     assert any("2 Insufficient nvidia.com/gpu" in message for message in messages(api, "FailedScheduling"))
     api.delete("pods", "default", "first")
     await api.wait_for("pods", "default", "second", "status.phase", "Running")
     event = next(one for one in api.objects("events") if one["reason"] == "FailedScheduling")
     assert (event["lastTimestamp"], event["type"], event["involvedObject"]["kind"]) == (None, "Warning", "Pod")
+
+
+async def test_a_container_that_is_done_leaves_the_pod_running_while_another_runs(api):
+    both = [{"name": name, "image": "lab:1", "resources": {}} for name in ("notebook", "sidecar")]
+    api.create(pod("x", containers=both, restartPolicy="OnFailure"))
+    await api.wait_for("pods", "default", "x", "status.phase", "Running")
+    api.exit_pod("default", "x", 0, others_run=True)
+    status = api.object("pods", "default", "x")["status"]
+    own, sidecar = status["containerStatuses"]
+    assert (status["phase"], own["ready"], sidecar["ready"]) == ("Running", False, True)
+    assert own["state"]["terminated"]["exitCode"] == 0
+    assert "running" in sidecar["state"]
+    api.delete("pods", "default", "x")
+    await api.until(lambda: api.object("pods", "default", "x") is None)
 
 
 async def test_claims_bind_at_once_late_or_never(api):
@@ -109,7 +124,8 @@ async def test_claims_bind_at_once_late_or_never(api):
     api.create(pod("y", claim="never"))
     api.create(pod("z", claim="unknown"))
     path = "status.conditions.0.message"
-    end = "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    end = "no new claims to deallocate, preemption: 0/2 nodes are available: "
+    end += "2 Preemption is not helpful for scheduling."
     why = f"0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. {end}"
     await api.wait_for("pods", "default", "y", path, why)
     why = f'0/2 nodes are available: persistentvolumeclaim "unknown" not found. {end}'

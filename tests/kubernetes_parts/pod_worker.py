@@ -58,12 +58,23 @@ class Worker:
         self._kubelet.tasks.add(task)
         task.add_done_callback(self._kubelet.tasks.discard)
 
-    def _write(self, pod: Json, phase: str, state: Json, *, ready: bool = False, why: str = "", **more: Any) -> None:
+    def _write(
+        self,
+        pod: Json,
+        phase: str,
+        state: Json,
+        *,
+        ready: bool = False,
+        why: str = "",
+        others_run: bool = False,
+        **more: Any,
+    ) -> None:
         self._state = state
         first, *others = pod["spec"]["containers"]
         options: Json = {"restarts": self._restarts, "last": self._last}
         statuses = [pod_status.container_status(first, state, ready=ready, **options)]
-        statuses += [pod_status.container_status(one, state, ready=ready) for one in others]
+        beside = pod_status.running() if others_run else state
+        statuses += [pod_status.container_status(one, beside, ready=ready or others_run) for one in others]
         address = self.address if "waiting" not in state or self._restarts else None
         status = pod_status.whole(pod, phase, statuses, address, NODE_ADDRESS, why=why, **more)
         self._kubelet.registry.settle({**pod, "status": status})
@@ -215,8 +226,8 @@ class Worker:
         else:
             self.exited(code)
 
-    def exited(self, code: int, reason: str = "") -> None:
-        """The container ended by itself: restart it in place, or the pod has ended."""
+    def exited(self, code: int, reason: str = "", *, others_run: bool = False) -> None:
+        """The container ended by itself: restart it in place, or the pod has ended unless its other containers run."""
         pod = self._pod()
         if pod is None or self._over:
             return
@@ -226,7 +237,9 @@ class Worker:
         policy = pod["spec"].get("restartPolicy", "Always")
         if policy == "Never" or (policy == "OnFailure" and code == 0):
             self._over = True
-            self._write(pod, "Failed" if code else "Succeeded", state)
+            goes_on = others_run and len(pod["spec"]["containers"]) > 1
+            phase = "Running" if goes_on else "Failed" if code else "Succeeded"
+            self._write(pod, phase, state, others_run=goes_on)
             return
         self._write(pod, "Running", state)
         self._last = state

@@ -160,7 +160,8 @@ def _sentence(reasons: Counter[str], why: str, nodes: int) -> str:
     helps = (
         "No preemption victims found for incoming pod" if could_preempt else "Preemption is not helpful for scheduling"
     )
-    return f"0/{nodes} nodes are available: {listed}. preemption: 0/{nodes} nodes are available: {nodes} {helps}."
+    tried = f"no new claims to deallocate, preemption: 0/{nodes} nodes are available: {nodes} {helps}."
+    return f"0/{nodes} nodes are available: {listed}. {tried}"
 
 
 def _tolerated(pod: Json, taint: Json) -> bool:

@@ -110,9 +110,11 @@ class Switches:
         """A hollow pod runs and is ready now."""
         self._cluster.kubelet.worker(namespace, name).make_ready()
 
-    def exit_pod(self, namespace: str, name: str, exit_code: int, reason: str = "") -> None:
-        """The container of a hollow pod ends by itself."""
-        self._cluster.kubelet.worker(namespace, name).exited(exit_code, reason)
+    def exit_pod(
+        self, namespace: str, name: str, exit_code: int, reason: str = "", *, others_run: bool = False
+    ) -> None:
+        """The first container of a hollow pod ends by itself, and the others with it unless ``others_run``."""
+        self._cluster.kubelet.worker(namespace, name).exited(exit_code, reason, others_run=others_run)
 
     def oom_kill(self, namespace: str, name: str) -> None:
         """The container needs more memory than it may have: OOMKilled, 137, restarted as its policy says."""

@@ -17,6 +17,10 @@ from jupyterhub_vessl.model.lifecycle import EndReason
 
 PLAN = kubernetes_plan(spec=gpu_spec(8))
 ONE_GPU = kubernetes_plan(spec=gpu_spec(1, gpu_type="A100", cpu_millis=500))
+SINCE_CLAIMS = (
+    " no new claims to deallocate, preemption: 0/4 nodes are available: 3 No preemption victims found for incoming "
+    "pod, 1 Preemption is not helpful for scheduling."
+)
 MORE = " preemption: 0/4 nodes are available: 4 No preemption victims found for incoming pod."
 
 
@@ -65,14 +69,14 @@ def over(**trouble: Any) -> Pod:
             "0/3 nodes are available: 1 Too many pods, 2 node(s) were unschedulable.",
             PLAN,
             "room for it",
-            "of 3 nodes, 1 is taken, 2 are out of service",
+            "of 3 nodes, 1 is taken, 2 are taken out of service",
         ),
         (
             "0/3 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, "
             "2 node(s) didn't match Pod's node affinity/selector.",
             PLAN,
             "room for it",
-            "of 3 nodes, 1 is not working, 2 are of another kind",
+            "of 3 nodes, 1 is not ready, 2 are of another kind",
         ),
         (
             "0/2 nodes are available: 1 node(s) had taint {k: v}, that the pod didn't tolerate, "
@@ -81,6 +85,25 @@ def over(**trouble: Any) -> Pod:
             "room for it",
             "of 2 nodes, 1 is reserved for others, 1 is too far from its volume",
         ),
+        (
+            "0/4 nodes are available: 3 Insufficient cpu, 1 node(s) had untolerated taint(s)." + SINCE_CLAIMS,
+            PLAN,
+            "4 free CPU cores",
+            "of 4 nodes, 3 are taken, 1 is not open for it",
+        ),
+        (
+            "0/4 nodes are available: 4 Insufficient nvidia.com/gpu." + SINCE_CLAIMS,
+            PLAN,
+            "8 free H100 GPUs",
+            "of 4 nodes, 4 are taken",
+        ),
+        (
+            "0/4 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unschedulable: }, "
+            "3 node(s) had untolerated taint {node.kubernetes.io/not-ready: }." + SINCE_CLAIMS,
+            PLAN,
+            "room for it",
+            "of 4 nodes, 1 is taken out of service, 3 are not ready",
+        ),
         ("no nodes available to schedule pods", PLAN, "room for it", "the cluster has no nodes at all"),
         ("0/0 nodes are available: .", PLAN, "room for it", "the cluster has no nodes at all"),
         ("something new", PLAN, "room for it", ""),
@@ -88,6 +111,50 @@ def over(**trouble: Any) -> Pod:
 )
 def test_the_scheduler_is_understood(words: str, plan: Any, what: str, nodes: str):
     assert reasons.lacking_of(words, plan) == (what, nodes)
+
+
+# -- volumes that are made for the node that was chosen --
+
+PRE_BIND = 'running PreBind plugin "VolumeBinding": binding volumes: '
+CLASSLESS = Event("ProvisioningFailed", 'storageclass.storage.k8s.io "late" not found')
+FULL_ARRAY = Event("ProvisioningFailed", 'failed to provision volume with StorageClass "late": the array is full')
+
+
+@pytest.mark.parametrize(
+    ("words", "events", "wait", "why"),
+    [
+        ("", [], reasons.Wait.PLACE, "the cluster found no place for it"),
+        ("", [FULL_ARRAY], reasons.Wait.VOLUME, "the cluster fails to make its volume"),
+        ("", [CLASSLESS], reasons.Wait.LOST_VOLUME, "the cluster does not have the storage class that its volume"),
+        (
+            PRE_BIND + "context deadline exceeded",
+            [],
+            reasons.Wait.VOLUME,
+            "the cluster did not make its volume in time",
+        ),
+        (PRE_BIND + 'provisioning failed for PVC "x"', [], reasons.Wait.VOLUME, "the cluster fails to make its volume"),
+        (PRE_BIND + "x", [CLASSLESS], reasons.Wait.LOST_VOLUME, "the cluster does not have the storage class"),
+        ("0/1 nodes are available: 1 Insufficient cpu.", [FULL_ARRAY], reasons.Wait.PLACE, "no node has 4 free CPU"),
+    ],
+)
+def test_a_volume_that_is_not_made_is_told_as_such(words: str, events: list[Event], wait: reasons.Wait, why: str):
+    waiting = reasons.why_waiting(unplaced(words), events, PLAN)
+    assert waiting.wait is wait
+    assert waiting.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("words", "placed", "asks"),
+    [
+        ("", False, True),
+        (PRE_BIND, False, True),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", False, True),
+        ("0/1 nodes are available: 1 Insufficient cpu.", False, False),
+        ("", True, False),
+    ],
+)
+def test_its_claims_are_asked_about_only_while_they_may_be_the_reason(words: str, placed: bool, asks: bool):
+    assert reasons.asks_for_claims(unplaced(words)._replace(placed=placed)) is asks
 
 
 # -- nothing leaks ------------------------------------------------------------
@@ -189,11 +256,25 @@ def test_an_end_is_told_with_its_reason(found: Pod, reason: EndReason, detail: s
         running(leaving=True),
         running(ready=False, restarts=2, trouble=Trouble(waits="CrashLoopBackOff", before="OOMKilled")),
         running(restarts=9, trouble=Trouble(before="OOMKilled", before_code=137)),
+        *(
+            running(ready=False, restarts=1, trouble=Trouble(waits=waits, before="OOMKilled", before_code=137))
+            for waits in ("ErrImagePull", "RegistryUnavailable", *sorted(reasons.BROKEN))
+        ),
+        running(ready=False, trouble=Trouble(ended="Error", exit_code=1)),
         pod(),
     ],
 )
 def test_what_goes_on_has_not_ended(found: Pod):
     assert reasons.why_ended(found, PLAN) is None
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize("waits", ["ImagePullBackOff", "InvalidImageName"])
+def test_a_node_that_keeps_failing_to_start_it_again_ends_it(waits: str, restarts: int):
+    found = running(ready=False, restarts=restarts, trouble=Trouble(waits=waits, before="OOMKilled", before_code=137))
+    end = reasons.why_ended(found, PLAN)
+    assert end is not None
+    assert (end.reason, end.detail) == (EndReason.LOST, "It ended, and its node could not start it again.")
 
 
 def test_what_is_gone_without_a_trace_was_removed():
@@ -290,6 +371,40 @@ def test_a_start_that_is_over_is_given_up_at_once(found: Pod, why: str):
         watchdog().look(found, [], 0)
 
 
+@pytest.mark.parametrize("reason", ["ImageInspectError", "ConfigPodSandboxError", "PostStartHookError"])
+def test_what_the_node_cannot_set_up_is_not_on_its_way(reason: str):
+    assert reasons.why_waiting(pulling(reason), [], PLAN).wait is reasons.Wait.BROKEN
+
+
+# -- what the cluster refuses -------------------------------------------------
+
+RULE = "a rule of the cluster does not allow it"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "why"),
+    [
+        (400, 'admission webhook "x" denied the request: no', RULE),
+        (403, 'admission webhook "x" denied the request: no', RULE),
+        (422, "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no", RULE),
+        (400, "the body cannot be read", "the cluster finds a mistake in what JupyterHub asked for"),
+        (422, 'Pod "p" is invalid', "the cluster finds a mistake in what JupyterHub asked for"),
+        (
+            403,
+            'pods "p" is forbidden: failed quota: q: must specify requests.cpu for: notebook',
+            "the cluster's quota counts something that JupyterHub sets no amount of",
+        ),
+        (
+            403,
+            'pods "p" is forbidden: no PriorityClass with name high was found',
+            "the cluster does not have the priority class that it should run with",
+        ),
+    ],
+)
+def test_a_refusal_is_told_in_plain_words(status: int, words: str, why: str):
+    assert reasons.why_refused(status, words) == (why, reasons.TELL_ADMIN)
+
+
 def test_how_far_it_is_never_goes_back():
     found = [
         (pod(placed=False), []),
@@ -361,6 +476,33 @@ def test_a_sidecar_in_trouble_does_not_end_a_workspace_that_runs():
     own = {"name": "notebook", "ready": True, "restartCount": 3, "state": {"running": {}}}
     status = {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [sidecar, own]}
     assert reasons.why_ended(read_pod({"metadata": {"uid": "u"}, "status": status}), PLAN) is None
+
+
+def beside_a_sidecar(state: dict[str, Any], sidecar: dict[str, Any], **metadata: Any) -> Pod:
+    own = {"name": "notebook", "ready": False, "restartCount": 0, "state": state}
+    other = {"name": "sidecar", "ready": True, "state": sidecar}
+    status = {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [own, other]}
+    return read_pod({"metadata": {"uid": "u", **metadata}, "status": status})
+
+
+@pytest.mark.parametrize("sidecar", [{"running": {}}, {"waiting": {"reason": "CrashLoopBackOff"}}])
+def test_a_sidecar_does_not_hide_that_the_server_is_done(sidecar: dict[str, Any]):
+    done = beside_a_sidecar({"terminated": {"exitCode": 0, "reason": "Completed"}}, sidecar)
+    assert reasons.why_ended(done, PLAN) == reasons.End(EndReason.EXITED, "exit code 0", 0)
+    assert reasons.failed_start(done) == "it ended while starting (exit code 0)"
+
+
+def test_beside_a_sidecar_a_server_that_failed_is_started_again():
+    failed = beside_a_sidecar({"terminated": {"exitCode": 1, "reason": "Error"}}, {"running": {}})
+    assert reasons.why_ended(failed, PLAN) is None
+    assert reasons.failed_start(failed) is None
+
+
+def test_a_server_that_is_done_because_its_pod_is_deleted_was_removed():
+    state = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    end = reasons.why_ended(beside_a_sidecar(state, {"running": {}}, deletionTimestamp="…"), PLAN)
+    assert end is not None
+    assert (end.reason, end.detail) == (EndReason.LOST, reasons.REMOVED)
 
 
 def test_of_a_pod_without_a_status_and_a_strange_event_nothing_is_made():

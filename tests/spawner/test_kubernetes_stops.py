@@ -1,0 +1,216 @@
+"""Starts that are cut off, names and quotas in the way, and credentials that do not work."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hub_parts import eventually
+from jupyterhub_vessl_spawner import base, kubernetes_clusters, kubernetes_objects
+from jupyterhub_vessl_spawner.kubernetes_clusters import Access, Address, Cluster, NoAccess, Pace
+from jupyterhub_vessl_spawner.kubernetes_objects import Place
+from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused
+from kubernetes_hub_parts import CONTEXT, LoneSpawner, kubernetes_plan, lone_spawner, running_kubernetes_hub
+from kubernetes_parts import StandIn
+from kubernetes_parts.fixtures import kubernetes_api  # noqa: F401
+
+from jupyterhub_vessl.model import kubernetes_names as names
+from jupyterhub_vessl.model.lifecycle import EndReason
+from jupyterhub_vessl.model.plan import Port
+
+POD = names.pod_name(kubernetes_plan())
+PORTS = (Port(name="db", port=5432, type="tcp"),)
+QUOTA = 'Operation cannot be fulfilled on resourcequotas "m4rker": the object has been modified'
+
+
+@pytest.fixture
+async def lone(kubernetes_api: StandIn, tmp_path: Path) -> AsyncIterator[LoneSpawner]:  # noqa: F811
+    async with lone_spawner(kubernetes_api, tmp_path) as spawner:
+        spawner.service.plan = kubernetes_plan(ports=PORTS)
+        yield spawner
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server ever answers."""
+
+    async def never(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(base, "answers", never)
+
+
+# -- starts that are cut off --------------------------------------------------
+
+
+async def test_a_start_is_stopped_although_its_pod_takes_longer_than_the_hub_waits(
+    hub_app: Any,
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with running_kubernetes_hub(hub_app, kubernetes_api, tmp_path) as kube:
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "answers", lambda *_: asyncio.sleep(0, False))
+            starting = asyncio.create_task(kube.start())
+            await eventually(lambda: kube.alice().spawners and kube.spawner()._step.percent == 60)
+            kube.api.hold_deletion("default", kube.pod)
+            stopping = asyncio.create_task(kube.stop())
+            # told at once, while the pod is still there; and the stop waits for the pod
+            await eventually(lambda: kube.service.ended)
+            await eventually(lambda: kube.spawner().pending == "stop")
+            assert kube.left() == ["pods", "persistentvolumeclaims"]
+            kube.api.release_deletion("default", kube.pod)
+            assert (await stopping).status_code in (202, 204)
+            await asyncio.wait_for(starting, 10)
+        await eventually(lambda: not kube.alice().spawners[""].pending)
+        assert kube.left() == ["persistentvolumeclaims"]
+        servers = (await kube.request("users", "alice")).json()["servers"]
+        assert not servers
+        assert [(report.reason, report.detail) for _, report in kube.service.ended] == [
+            (EndReason.FAILED, "the start was cancelled")
+        ]
+        assert (await kube.start()).status_code == 201
+
+
+async def test_the_reason_is_told_although_undoing_outlasts_the_start(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    silent: None,
+):
+    async with lone_spawner(kubernetes_api, tmp_path, start_timeout=4, ready_timeout_seconds=1) as lone:
+        lone.service.plan = kubernetes_plan()
+        starting = asyncio.create_task(asyncio.wait_for(lone.spawner.start(), lone.spawner.start_timeout))
+        await eventually(lambda: lone.spawner._step.percent == 60)
+        lone.api.hold_deletion("default", lone.pod)
+        with pytest.raises(VesslSpawnRefused, match="it did not answer within"):
+            await starting
+        assert await lone.spawner.poll() is None  # so that the hub stops it
+        stopping = asyncio.create_task(lone.spawner.stop())
+        await asyncio.wait([stopping], timeout=0.2)
+        assert not stopping.done()
+        lone.api.release_deletion("default", lone.pod)
+        await stopping
+        assert lone.left() == ["persistentvolumeclaims"]
+        await eventually(lambda: lone.service.ended)
+        assert len(lone.ends()) == 1
+
+
+# -- names and quotas in the way ----------------------------------------------
+
+
+async def test_a_service_whose_creation_seemed_to_fail_is_taken(lone: LoneSpawner):
+    made = []
+
+    async def lose_the_first_answer(method: str, *arguments: Any, **keywords: Any) -> Any:
+        answer = await ask(method, *arguments, **keywords)
+        if method == "create_namespaced_service" and not made:
+            made.append(answer["metadata"]["uid"])
+            return await ask(method, *arguments, **keywords)
+        return answer
+
+    session = lone.spawner._open(Place(context=CONTEXT, namespace="default", name=POD))
+    ask, session.cluster.ask = session.cluster.ask, lose_the_first_answer  # type: ignore[method-assign]
+    await lone.spawner.start()
+    assert made == [lone.api.object("services", "default", POD)["metadata"]["uid"]]
+
+
+async def test_a_service_of_an_earlier_start_is_replaced_once_it_is_gone(
+    lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kubernetes_objects, "SERVICE_GOING_SECONDS", 0.2)
+    monkeypatch.setattr(kubernetes_objects, "LOOK_SECONDS", 0.05)
+    metadata = {"name": POD, "namespace": "default", "finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}
+    spec = {"ports": [{"port": 1, "name": "old"}], "selector": {"app": "old"}}
+    old = lone.api.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    assert "the address of its last start is still being removed" in await lone.refused()
+    monkeypatch.setattr(kubernetes_objects, "SERVICE_GOING_SECONDS", 30.0)
+    starting = asyncio.create_task(lone.spawner.start())
+    await eventually(lambda: lone.spawner._step.percent >= 34)
+    lone.api.patch("services", "default", POD, {"metadata": {"finalizers": None}})
+    await starting
+    assert lone.api.object("services", "default", POD)["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_a_quota_that_many_write_to_is_tried_again(lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kubernetes_objects, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(kubernetes_objects, "GOING_SECONDS", 0.3)
+    conflict = {"verb": "create", "message": QUOTA, "reason": "Conflict"}
+    for resource in ("persistentvolumeclaims", "pods"):
+        number = lone.api.fail(409, times=None, resource=resource, **conflict)
+        told = await lone.refused()
+        assert "The workspace did not start: the cluster is busy. Nothing is charged." in told
+        assert "m4rker" not in told
+        lone.api.heal(number)
+        lone.api.fail(409, times=3 if resource == "pods" else 2, resource=resource, **conflict)
+        await lone.spawner.start()
+        await lone.spawner.stop()
+        lone.spawner.clear_state()
+        lone.api.delete("persistentvolumeclaims", "default", names.home_claim(lone.plan.workspace_id))
+
+
+# -- credentials --------------------------------------------------------------
+
+
+def cluster_with(folder: Path, user: dict[str, Any], cluster: dict[str, Any]) -> Cluster:
+    """A cluster whose kubeconfig has these."""
+    file = folder / "kubeconfig"
+    whole = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "one", "cluster": cluster}],
+        "users": [{"name": "one", "user": user}],
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+    }
+    file.write_text(yaml.safe_dump(whole))
+    pace = Pace(request_seconds=1, patience_seconds=0, watch_seconds=5, retry_seconds_max=1)
+    return Cluster(Address("one", "default"), Access(kubeconfig=str(file)), pace, logging.getLogger("test"))
+
+
+@pytest.mark.parametrize("of_file", [True, False])
+async def test_a_token_with_a_newline_at_its_end_is_a_token(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    of_file: bool,
+):
+    (tmp_path / "token").write_text("t0ken\n")
+    user = {"tokenFile": str(tmp_path / "token")} if of_file else {"token": "t0ken\n"}
+    cluster = cluster_with(tmp_path, user, {"server": kubernetes_api.url})
+    assert (await cluster.ask("list_namespaced_pod", "default"))["items"] == []
+    await cluster.close()
+
+
+HTTPS = {"server": "https://127.0.0.1:1"}
+PLUG_IN = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster"),
+    [
+        ({"token": "in\nside"}, {}),
+        ({"token": "t0ken"}, {**HTTPS, "certificate-authority-data": base64.b64encode(b"garbage").decode()}),
+        ({"token": "t0ken"}, {**HTTPS, "certificate-authority": "/no/such/file"}),
+        ({"client-certificate-data": base64.b64encode(b"garbage").decode()}, HTTPS),
+        ({"exec": PLUG_IN}, HTTPS),
+    ],
+    ids=["token", "authority", "no authority", "certificate", "plug-in that hangs"],
+)
+async def test_credentials_that_cannot_be_used_give_no_access_to_anybody_who_waits(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    user: dict[str, Any],
+    cluster: dict[str, Any],
+):
+    monkeypatch.setattr(kubernetes_clusters, "CREDENTIALS_SECONDS", 0.4)
+    broken = cluster_with(tmp_path, user, {"server": kubernetes_api.url, **cluster})
+    asked = [broken.ask("list_namespaced_pod", "default") for _ in range(20)]
+    answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+    assert {type(answer) for answer in answers} == {NoAccess}
+    await broken.close()
