@@ -17,7 +17,7 @@ from .base import End, Step, not_started
 from .kubernetes_clusters import ApiRefusal, Cluster, NoAccess
 from .kubernetes_objects import Objects, Place, bury
 from .kubernetes_pods import Event, Pod
-from .kubernetes_reasons import asks_for_claims, why_ended, why_gone
+from .kubernetes_reasons import BROKEN, PULL_ERRORS, asks_for_claims, why_ended, why_gone
 from .kubernetes_waiting import Watchdog
 
 FIRST_EVENTS_SECONDS, EVENTS_SECONDS_MAX = 2.0, 15.0
@@ -28,6 +28,8 @@ GONE_SECONDS = 45.0
 LOOK_SECONDS = 2.0
 LEAVING_SECONDS_MAX = 120.0
 """How long after its grace a pod that somebody deleted counts as running: its node may be dead."""
+STANDSTILL_SECONDS_MAX = 60.0
+"""How long a server that ended may take to be started again in its pod."""
 
 TAKEN_AWAY = "the cluster took it away while it was starting"
 
@@ -54,6 +56,7 @@ class Session:
         self._gone = False
         self._made_seconds = float("-inf") if resumed else float("inf")
         self._leaving_seconds: float | None = None
+        self._standing_seconds: float | None = None
         self._made_claim: tuple[str, str] | None = None
         self._ran = resumed
         self._attached = False
@@ -95,7 +98,7 @@ class Session:
         pod = pods.find(self.place.name, self.place.uid) if self.place.uid else None
         if pod is not None:
             self.last = pod
-            return why_ended(pod, plan) or self._end_of_leaving(pod, plan)
+            return why_ended(pod, plan) or self._end_of_leaving(pod, plan) or self._end_of_standstill(pod)
         if self._gone or pods.is_listed_since(self._made_seconds):
             return why_gone(self.last, plan)
         return None
@@ -107,6 +110,18 @@ class Session:
         self._leaving_seconds = now if self._leaving_seconds is None else self._leaving_seconds
         if now - self._leaving_seconds > plan.stop_grace_seconds + LEAVING_SECONDS_MAX:
             return End(EndReason.LOST, "Its node does not answer any more.", 1)
+        return None
+
+    def _end_of_standstill(self, pod: Pod) -> End | None:
+        """A server that ended and cannot be started again is not there, and nobody pays for waiting for it."""
+        restarting = bool(pod.restarts or pod.trouble.before)
+        if not restarting or pod.trouble.waits not in BROKEN | PULL_ERRORS:
+            self._standing_seconds = None
+            return None
+        now = time.monotonic()
+        self._standing_seconds = now if self._standing_seconds is None else self._standing_seconds
+        if now - self._standing_seconds > STANDSTILL_SECONDS_MAX:
+            return End(EndReason.LOST, "It ended, and its node could not start it again.", 1)
         return None
 
     # -- start ----------------------------------------------------------------

@@ -116,6 +116,22 @@ async def test_a_server_that_keeps_ending_has_ended(lone: LoneSpawner):
     assert lone.ends() == [(EndReason.OUT_OF_MEMORY, "it used more memory than its resource spec has")]
 
 
+async def test_a_server_that_its_node_cannot_start_again_has_ended_after_a_while(
+    lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch
+):
+    await lone.start()
+    state = {"waiting": {"reason": "CreateContainerError", "message": "device busy"}}
+    before = {"terminated": {"reason": "Error", "exitCode": 1}}
+    status = own_status(state, restartCount=1, lastState=before)
+    lone.api.patch("pods", "default", lone.pod, {"status": {"containerStatuses": [status]}}, subresource="status")
+    await eventually(lambda: lone.spawner._session.last.trouble.waits == "CreateContainerError")
+    assert await lone.spawner.poll() is None, "it may be started again"
+    monkeypatch.setattr(kubernetes_session, "STANDSTILL_SECONDS_MAX", 0.0)
+    assert await lone.spawner.poll() == 1
+    told = [(EndReason.LOST, "It ended, and its node could not start it again.")]
+    await eventually(lambda: lone.ends() == told)
+
+
 async def test_an_outage_neither_ends_a_running_workspace_nor_hides_one_that_ended(lone: LoneSpawner):
     await lone.start()
     await lone.api.go_down()
