@@ -36,7 +36,7 @@ from jupyterhub_vessl.model.paths import check_mount_path
 from jupyterhub_vessl.model.plan import Owner, WorkspacePlan
 from jupyterhub_vessl.model.request import parse_request
 from jupyterhub_vessl.model.resolving import resolve
-from jupyterhub_vessl.model.volumes import VolumeState
+from jupyterhub_vessl.model.volumes import Backing, VolumeState
 
 CASES_A_WORLD = 250
 SETTINGS = PodSettings(
@@ -244,14 +244,13 @@ def _wrong_volumes(world: World, plan: WorkspacePlan, pod: Mapping[str, Any]) ->
     claims = {
         v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
     }
-    classes = world.offer.storage.object.kubernetes
     open_ones = {(f"vessl-home-{plan.workspace_id}", "", False)}
     for volume in world.volumes.values():
         access = volume.teams.get(plan.team) if volume.organization == plan.organization else None
         usable = volume.state in (VolumeState.BOUND, VolumeState.PENDING) and volume.cluster in ("", plan.cluster)
         if access is None or not usable:
             continue
-        in_a_folder = not volume.cluster and not volume.adopted and classes is not None and classes.nfs is not None
+        in_a_folder = not volume.cluster and not volume.adopted and volume.backing is Backing.NFS
         folder = f"{volume.organization}/{volume.id}" if in_a_folder else ""
         open_ones.add((volume.claim, folder, access is Access.READ_ONLY))
     mounted = set()

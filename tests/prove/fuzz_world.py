@@ -15,11 +15,13 @@ from jupyterhub_vessl.model.identity import Principal, principal_from_groups
 from jupyterhub_vessl.model.kubernetes_names import volume_claim
 from jupyterhub_vessl.model.plan import Owner
 from jupyterhub_vessl.model.request import WorkspaceRequest
-from jupyterhub_vessl.model.volumes import Volume, VolumeKind, VolumeState, declared_volumes
+from jupyterhub_vessl.model.volumes import Backing, Volume, VolumeKind, VolumeState, declared_volumes
 from jupyterhub_vessl.offer import parse_offer
 
 FIELDS = tuple(WorkspaceRequest.model_fields)
 TEAMS = {"acme": ("vision", "speech"), "umbrella": ("vision", "t-virus"), "initech": ("tps",)}
+OF_ONE = "speech"
+"""A team of one organization alone, to which a claim can be given."""
 CLUSTERS = ("east", "west", "laptop", "batch")
 ROLES = ("viewer", *["member"] * 5, "manager")
 
@@ -132,6 +134,7 @@ def _members_volumes(rng: random.Random) -> list[Volume]:
             fields: dict[str, Any] = {
                 "kind": kind,
                 "cluster": rng.choice(CLUSTERS) if kind is VolumeKind.CLUSTER else "",
+                "backing": "class" if kind is VolumeKind.CLUSTER else rng.choice(list(Backing)),
             }
             place = {
                 "title": "V",
@@ -158,8 +161,7 @@ def _document(rng: random.Random) -> dict[str, Any]:
         name: {
             "cluster": rng.choice(CLUSTERS),
             "size": "10Gi",
-            "teams": {"vision": "rw", "tps": "ro"},
-            **_some(rng, claim="old"),
+            **rng.choice(({"teams": {"vision": "rw", "tps": "ro"}}, {"teams": {OF_ONE: "rw"}, "claim": "old"})),
         }
         for name in ("datasets", "models")
     }

@@ -92,8 +92,12 @@ async def test_running_out_of_memory_in_place_is_told_once_each_time_also_after_
     await lone.start()
     lone.api.oom_kill("default", lone.pod)
     await eventually(lambda: lone.service.calls.count("notice") == 3)
-    assert await lone.spawner.poll() is None
-    await eventually(lambda: lone.service.notices)
+
+    async def told() -> bool:
+        assert await lone.spawner.poll() is None
+        return bool(lone.service.notices)
+
+    await eventually(told)
     for _ in range(3):
         assert await lone.spawner.poll() is None
     lone.api.exit_pod("default", lone.pod, 1)
