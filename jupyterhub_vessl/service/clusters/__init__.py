@@ -170,10 +170,6 @@ class Clusters:
         """Why clusters did not say what runs there when they were asked last, by name; phrases for people."""
         return self._troubles
 
-    def knows(self, cluster: str) -> bool:
-        """Whether the cluster can be asked what runs on it."""
-        return cluster in self._adapters
-
     async def end(self, workspace_id: str, cluster: str) -> None:
         """End what runs on a cluster for a workspace that no server leads to.  Raises `ClusterUnreachable`."""
         if cluster in self._adapters:
