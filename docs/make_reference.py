@@ -66,7 +66,7 @@ def _configurables() -> list[type[traitlets.HasTraits]]:
             if "=" in line:
                 module, name = line.split("=")[1].strip().split(":")
                 for cls in reversed(getattr(importlib.import_module(module), name).__mro__):
-                    if cls.__module__.startswith("jupyterhub_vessl"):
+                    if issubclass(cls, traitlets.HasTraits) and cls.__module__.startswith("jupyterhub_vessl"):
                         found[cls] = None
     return list(found)
 

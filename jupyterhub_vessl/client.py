@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from .connections import open_session
 from .model.errors import PUBLIC_ERRORS, BadInput, PublicError, Unavailable
 from .model.wire import (
     Admission,
@@ -26,6 +27,7 @@ from .model.wire import (
     ReadyReport,
     Recorded,
 )
+from .model.wire_status import AddressReport
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -82,6 +84,10 @@ class ServiceClient:
         """Report what happened to a workspace that goes on.  Reporting twice changes nothing."""
         return await self._call("POST", f"admissions/{admission_id}/notice", report, Recorded)
 
+    async def addresses(self, admission_id: str, report: AddressReport) -> Recorded:
+        """Report where tcp ports are reached.  Reporting again replaces what was reported before."""
+        return await self._call("POST", f"admissions/{admission_id}/addresses", report, Recorded)
+
     async def form(self, caller: Caller) -> OfferView:
         """What a person may choose for one of their servers."""
         return await self._call("POST", "form", caller, OfferView)
@@ -109,7 +115,7 @@ class ServiceClient:
     async def _request(
         self, method: str, path: str, payload: object, query: Mapping[str, str] | None
     ) -> tuple[int, Any]:
-        own = contextlib.nullcontext(self._session) if self._session is not None else aiohttp.ClientSession()
+        own = contextlib.nullcontext(self._session) if self._session is not None else open_session()
         async with (
             own as session,
             session.request(

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from .client import ServiceClient, refusal
+from .connections import open_session
 from .model.errors import Unavailable
 from .model.wire import Me
 from .model.wire_credits import BalanceAt, BudgetList, CreditsView, Granted, GrantList, LedgerPage, TopUp
@@ -139,7 +140,7 @@ class CreditsClient(ServiceClient):
         url = f"{self._url}{_of(organization)}/export"
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, headers=self._headers | {"Accept": "*/*"}) as session,
+                open_session(timeout=timeout, headers=self._headers | {"Accept": "*/*"}) as session,
                 session.get(url, params=dict(query), allow_redirects=False) as response,
             ):
                 if response.status != 200:

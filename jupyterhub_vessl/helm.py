@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from .model.catalog import Offer
 from .model.errors import OfferError, Problem
 from .model.references import references
-from .offer import DOCUMENT_BYTES_MAX, _problem, _Reader, parse_offer
+from .offer import DOCUMENT_BYTES_MAX, Reader, parse_offer, problem_of
 
 SUBCHART = "jupyterhub"
 """The key of the chart's values in a chart that depends on it."""
@@ -154,7 +154,7 @@ def read(file: str | Path) -> Document | None:
         if len(data) > DOCUMENT_BYTES_MAX:
             return None
         node = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
-        reader = _Reader()
+        reader = Reader()
         content = reader.value(node, ()) if node is not None else {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
@@ -207,7 +207,7 @@ def check_offer(values: Values) -> tuple[Offer | None, list[Mistake]]:
     try:
         offer = Offer.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(item, content) for item in error.errors(include_url=False)]
+        problems = [problem_of(item, content) for item in error.errors(include_url=False)]
     if isinstance(content, Mapping):
         problems += [Problem(where, message) for where, message in references(content)]
     found = {

@@ -32,6 +32,12 @@ _SECRET_KEYS = frozenset(
 _SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|_KEY)$", re.IGNORECASE)
 _SECRET_ASSIGNED = re.compile(r"(client_secret|password|token|secret_key)\s*=\s*[\"'][^\"']+[\"']")
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@\"']*:[^/\s@\"'$]+@")
+_SPAWNERS = ("Spawner", "KubeSpawner", "VesslSpawnerMixin", "VesslKubernetesSpawner")
+_UNUSABLE = {
+    "internal_ssl": "whose pods get their names too late for certificates; leave it out",
+    "services_enabled": "which the hub reaches at their own addresses; leave it out",
+    "enable_user_namespaces": "whose namespace the offer says; leave it out",
+}
 _CLEAR_TEXT = "is a secret in clear text; put it into hub.existingSecret or a secretKeyRef of hub.extraEnv"
 _CULLER = "write false; the chart's culler stops workspaces that are paid for, and tells nobody"
 
@@ -80,6 +86,9 @@ def _config(values: Values) -> Found:
     spawner = values.get(*hub, "spawner_class")
     if spawner is not None and ("vessl" not in str(spawner).lower() or spawner == "vessl-local"):
         yield (*hub, "spawner_class"), "write vessl-kubernetes, which starts admitted workspaces as pods and bills them"
+    for path in (*(("hub", "config", section) for section in _SPAWNERS), hub):
+        for name in (each for each in _UNUSABLE if values.get(*path, each) is True):
+            yield (*path, name), f"cannot be used with workspaces on Kubernetes, {_UNUSABLE[name]}"
     if values.get(*hub, "authenticator_class") == "dummy":
         yield (*hub, "authenticator_class"), "write vessl-oidc; dummy lets in anybody under any name"
 
@@ -216,8 +225,12 @@ def _whole_service(values: Values) -> Found:
     if not service:
         yield _SERVICE, "is missing; it needs url and command, and the chart gives it a token"
         return
-    if not _command(values):
+    command = _command(values)
+    if not command:
         yield (*_SERVICE, "command"), "is missing; without it nothing starts the service"
+    told = "--database" in command or values.get(*_SERVICE, "environment", DATABASE) is not None
+    if command and not told and _variable(values, DATABASE)[1] is None:
+        yield ("hub", "extraEnv", DATABASE), "is missing; the service finds its database by it"
     port = _port(str(service.get("url", "")))
     if port is None:
         yield (*_SERVICE, "url"), "write where the proxy reaches the service, such as http://hub:8200"

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .model.identity import WORKSPACE_SCOPE
+
 if TYPE_CHECKING:
     from .model.catalog import Offer
 
@@ -42,6 +44,9 @@ SERVICE_SCOPES = (
     "read:hub",
 )
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
+USER_SCOPES = (ACCESS_SCOPE, f"{WORKSPACE_SCOPE}!user")
+SERVER_SCOPES = ("users:activity!user", "access:servers!server", f"{WORKSPACE_SCOPE}!server")
+"""What the token of a server may do: the first two are the hub's defaults (jupyterhub/roles.py, role ``server``)."""
 
 
 def setup_vessl(
@@ -93,10 +98,12 @@ def setup_vessl(
     ------
     ValueError
         A token is longer than 64 characters or has other than printable ASCII, ``managed=False`` without
-        ``VESSL_SERVICE_TOKEN``, or another ``cluster``.
+        ``VESSL_SERVICE_TOKEN``, another ``cluster``, or a setting that vessl-kubernetes cannot follow.
     """
     if cluster not in CLUSTERS:
         raise ValueError(f"cluster is one of {', '.join(CLUSTERS)}")
+    if cluster == "kubernetes":
+        _refuse_unsupported(c)
     hub = c.JupyterHub
     base_url = _base_url(hub)
     offer_file, data_folder = str(Path(offer).absolute()), str(Path(data_dir).absolute())
@@ -118,10 +125,29 @@ def setup_vessl(
     _add_services(c, service_url, command, database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE)
     if managed:
         _hand_over(hub, parsed)
-    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{base_url}services/{SERVICE_NAME}/")
+    if not _is_set(c.Spawner, "server_token_scopes"):
+        c.Spawner["server_token_scopes"] = [*SERVER_SCOPES]
+    elif isinstance(c.Spawner["server_token_scopes"], list):
+        _append(c.Spawner, "server_token_scopes", SERVER_SCOPES[-1:], key=str)
+    path = f"{base_url}services/{SERVICE_NAME}/"
+    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{path}")
+    # the proxy reaches a service that the admin has listed at its URL, and so do workspaces
+    listed = next(s for s in _listed(hub, "services") if _name(s) == SERVICE_NAME)
+    if isinstance(listed, dict) and listed.get("url") not in (None, service_url):
+        _fill(c.VesslSpawnerMixin, "workspace_service_url", f"{listed['url'].rstrip('/')}{path}")
 
     hub_version_major = int(metadata.version("jupyterhub").split(".")[0])
     _grant(hub, hub_version_major)
+
+
+def _refuse_unsupported(c: Any) -> None:
+    """Settings of KubeSpawner that would be ignored; the spawner refuses every start with them, this the hub's."""
+    if c.JupyterHub.get("internal_ssl") is True:
+        raise ValueError("JupyterHub.internal_ssl does not work with vessl-kubernetes: leave it out")
+    for section in ("KubeSpawner", "VesslKubernetesSpawner"):
+        for name in ("services_enabled", "enable_user_namespaces"):
+            if c[section].get(name) is True:
+                raise ValueError(f"{section}.{name} does not work with vessl-kubernetes: leave it out")
 
 
 def _add_services(c: Any, service_url: str, command: list[str] | None, database: str) -> None:
@@ -180,21 +206,24 @@ def _grant(hub: Any, hub_version_major: int) -> None:
     role = {"name": SERVICE_ROLE, "description": description, "scopes": scopes, "services": [SERVICE_NAME]}
     _append(hub, "load_roles", [role], key=_name)
 
+    if not _is_set(hub, "custom_scopes"):
+        hub["custom_scopes"] = {}
+    description = "See and pause the workspace that a server is, and declare its ports"
+    hub["custom_scopes"].setdefault(WORKSPACE_SCOPE, {"description": description})
     own_role = next((r for r in _listed(hub, "load_roles") if _name(r) == "user"), None)
     if own_role is not None and "scopes" in own_role:
         # the admin replaced the scopes of role `user`; the hub then ignores extra_user_scopes, and refuses a
         # second entry for the same role
-        if ACCESS_SCOPE not in own_role["scopes"]:
-            own_role["scopes"] = [*own_role["scopes"], ACCESS_SCOPE]
+        own_role["scopes"] = list(dict.fromkeys([*own_role["scopes"], *USER_SCOPES]))
     elif hub_version_major >= 6:
         if not _is_set(hub, "extra_user_scopes"):
-            hub["extra_user_scopes"] = {ACCESS_SCOPE}
+            hub["extra_user_scopes"] = {*USER_SCOPES}
         else:
-            hub["extra_user_scopes"].update({ACCESS_SCOPE})
+            hub["extra_user_scopes"].update(USER_SCOPES)
     elif own_role is not None:
-        own_role["scopes"] = ["self", ACCESS_SCOPE]
+        own_role["scopes"] = ["self", *USER_SCOPES]
     else:
-        _append(hub, "load_roles", [{"name": "user", "scopes": ["self", ACCESS_SCOPE]}], key=_name)
+        _append(hub, "load_roles", [{"name": "user", "scopes": ["self", *USER_SCOPES]}], key=_name)
 
 
 def _base_url(hub: Any) -> str:

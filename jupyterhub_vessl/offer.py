@@ -46,7 +46,7 @@ def load_offer(path: str | Path) -> Offer:
 
 def parse_offer(text: str, *, source: str = "vessl.yaml") -> Offer:
     """Parse the text of a vessl.yaml; raises `OfferError` with every problem found, in the order of the file."""
-    reader = _Reader()
+    reader = Reader()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = reader.value(node, ()) if node is not None else {}
@@ -63,7 +63,7 @@ def parse_offer(text: str, *, source: str = "vessl.yaml") -> Offer:
     try:
         offer = Offer.model_validate(document)
     except ValidationError as error:
-        problems += [_problem(item, document) for item in error.errors(include_url=False)]
+        problems += [problem_of(item, document) for item in error.errors(include_url=False)]
     if isinstance(document, Mapping):
         problems += [Problem(path, message) for path, message in references(document)]
     if problems or offer is None:
@@ -72,7 +72,7 @@ def parse_offer(text: str, *, source: str = "vessl.yaml") -> Offer:
     return offer
 
 
-class _Reader:
+class Reader:
     """Turns YAML nodes into plain values and remembers the line of each path."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def _inside_helm_values(document: Mapping[str, Any], source: str) -> tuple[Any, 
     return value, path
 
 
-def _problem(item: Any, document: Any) -> Problem:
+def problem_of(item: Any, document: Any) -> Problem:
     keys = [str(part) for part in item["loc"] if part != "[key]"]
     kind, message = item["type"], str(item["msg"]).removeprefix("Value error, ")
     if kind == "extra_forbidden":

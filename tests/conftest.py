@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 
+import aiohttp
 import pytest
 from hypothesis import settings
 from postgresql_parts import TEMPLATE, PostgresServer, postgresql_programs
@@ -16,6 +17,8 @@ from jupyterhub_vessl.ledger.database import migrate, open_engine
 
 settings.register_profile("test", max_examples=100, deadline=None)
 settings.register_profile("prove", max_examples=10_000, deadline=None, print_blob=True)
+# c-ares keeps an inotify instance for each session until a second after its end, of 128 that all programs share
+aiohttp.connector.DefaultResolver = aiohttp.ThreadedResolver
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 

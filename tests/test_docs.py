@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -33,8 +34,11 @@ SKIPPED = (".venv", "node_modules", "build", "dist")
 
 
 def markdown_files():
-    files = [file for file in ROOT.rglob("*.md") if not set(file.relative_to(ROOT).parts) & set(SKIPPED)]
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(ROOT).parts))
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in SKIPPED and not name.startswith(".")]
+        found += [Path(folder, name) for name in files if name.endswith(".md")]
+    return sorted(found)
 
 
 FILES = markdown_files()

@@ -31,12 +31,12 @@ _BODIES = (Inbound, request.WorkspaceRequest, request.PortRequest)
 # -- types, as people write them ----------------------------------------------
 
 
-def _short(function: Any) -> str:
+def short_name(function: Any) -> str:
     return str(getattr(function, "__name__", function)).strip("_")
 
 
 # Validators that turn what people write into integers with a unit, by name.
-_WRITTEN = {
+WRITTEN = {
     "price": "price",
     "amount": "credits",
     "title": "text",
@@ -68,28 +68,28 @@ _WRITTEN = {
     "person_or_team": "text",
     "target": "address",
 }
-_CHECK_NAME = get_args(catalog.Name)[1].func
+CHECK_NAME = get_args(catalog.Name)[1].func
 _PLAIN = {str: "text", int: "whole number", bool: "true or false", type(None): "null", Any: "any JSON"}
 
 
-def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+def type_of(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     for mark in metadata:
         function = getattr(mark, "func", None)
-        if function is _CHECK_NAME:
+        if function is CHECK_NAME:
             return "name"
-        if _short(function) in _WRITTEN:
-            return _WRITTEN[_short(function)]
+        if short_name(function) in WRITTEN:
+            return WRITTEN[short_name(function)]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type(arguments[0], arguments[1:])
+        return type_of(arguments[0], arguments[1:])
     if origin in (Union, types.UnionType):
-        return " or ".join(_type(argument) for argument in arguments)
+        return " or ".join(type_of(argument) for argument in arguments)
     if origin is Literal:
         return " or ".join(f"`{argument}`" for argument in arguments)
     if origin is dict:
-        return f"map of {_type(arguments[1])}"
+        return f"map of {type_of(arguments[1])}"
     if origin is tuple:
-        return f"list of {_type(arguments[0])}"
+        return f"list of {type_of(arguments[0])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " or ".join(f"`{member.value}`" for member in annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -106,11 +106,11 @@ def _limits(annotation: Any, metadata: Sequence[Any]) -> str:
     return f" of at most {longest} characters" if annotation is str and longest is not None else ""
 
 
-def _inner_models(annotation: Any) -> Iterator[type[BaseModel]]:
+def inner_models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
-        yield from _inner_models(argument)
+        yield from inner_models(argument)
 
 
 def models(*roots: type[BaseModel]) -> list[type[BaseModel]]:
@@ -121,7 +121,7 @@ def models(*roots: type[BaseModel]) -> list[type[BaseModel]]:
         model = waiting.pop(0)
         if model not in found:
             found[model] = None
-            waiting += [inner for field in model.model_fields.values() for inner in _inner_models(field.annotation)]
+            waiting += [inner for field in model.model_fields.values() for inner in inner_models(field.annotation)]
     return list(found)
 
 
@@ -161,7 +161,7 @@ def vessl_yaml() -> list[str]:
     ]
     for name, field in fields(catalog.Offer):
         lines += [f"## {name}", ""]
-        (model,) = _inner_models(field.annotation)
+        (model,) = inner_models(field.annotation)
         lines += [prose(model.__doc__), ""]
         rows = [(f"`{k.path}`", k.type, k.default, k.meaning) for k in _keys(name, field, f"Offer.{name}")]
         lines += table(["key", "type", "default", "meaning"], rows)
@@ -169,11 +169,11 @@ def vessl_yaml() -> list[str]:
 
 
 def _keys(path: str, field: Any, words: str) -> Iterator[_Key]:
-    inner = list(_inner_models(field.annotation))
-    kind = _type(field.annotation, field.metadata).replace(" or null", "")
+    inner = list(inner_models(field.annotation))
+    kind = type_of(field.annotation, field.metadata).replace(" or null", "")
     for model in inner:
         kind = kind.replace(model.__name__, "map" if kind == model.__name__ else "maps")
-    yield _Key(path, kind, _default(field, kind), KEYS[words])
+    yield _Key(path, kind, default_of(field, kind), KEYS[words])
     for model in inner:
         origin = get_origin(field.annotation)
         below = f"{path}.<name>" if origin is dict else f"{path}[]" if origin is tuple else path
@@ -181,7 +181,7 @@ def _keys(path: str, field: Any, words: str) -> Iterator[_Key]:
             yield from _keys(f"{below}.{name}", part, f"{model.__name__}.{name}")
 
 
-def _default(field: Any, kind: str) -> str:
+def default_of(field: Any, kind: str) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "required"
@@ -215,6 +215,7 @@ def _duration(seconds: int) -> str:
 
 _CALLERS = {
     "person": "a signed-in person",
+    "workspace": "a signed-in person, or the workspace with the token of its own server",
     "spawner": "the hub's spawner",
     "anybody": "anybody",
 }
@@ -276,7 +277,8 @@ def _anchor(heading: str) -> str:
 def _route(route: Route) -> list[str]:
     key = f"{route.verb} {route.path}"
     statuses = set(REFUSALS.get(key, ()))
-    statuses |= {"person": {401, 503}, "spawner": {401, 403, 503}, "anybody": set()}[route.caller]
+    refused = {"person": {401, 503}, "workspace": {401, 503}, "spawner": {401, 403, 503}, "anybody": set()}
+    statuses |= refused[route.caller]
     statuses |= ({400} if route.body else set()) | ({404} if "{" in route.path else set())
     lines = [f"### {key}", "", f"{route.summary}. For {_CALLERS[route.caller]}.", ""]
     lines += [f"* query `{name}`: {QUERY[name]}" for name in route.query]
@@ -299,11 +301,11 @@ def _as_json(text: str) -> str:
 
 def _model(model: type[BaseModel]) -> list[str]:
     about, parts = sections(model.__doc__)
-    names = {inner.__name__ for field in model.model_fields.values() for inner in _inner_models(field.annotation)}
+    names = {inner.__name__ for field in model.model_fields.values() for inner in inner_models(field.annotation)}
     meanings = parts.get("Attributes", {})
     rows = []
     for name, field in model.model_fields.items():
-        kind = _type(field.annotation, field.metadata)
+        kind = type_of(field.annotation, field.metadata)
         kind = " ".join(f"[{word}](#{word.lower()})" if word in names else word for word in kind.split(" "))
         rows.append((f"`{name}`", kind, "yes" if field.is_required() else "no", meanings.get(name, "")))
     heads = ["field", "type", "required", "meaning"]

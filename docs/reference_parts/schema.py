@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from jupyterhub_vessl.model import catalog
 from jupyterhub_vessl.model.text import NAME_PATTERN
 
-from .models import _CHECK_NAME, _WRITTEN, _default, _inner_models, _short, _type, fields, models
+from .models import CHECK_NAME, WRITTEN, default_of, fields, inner_models, models, short_name, type_of
 from .text import prose
 from .words import KEYS
 
@@ -51,7 +51,7 @@ FORMS: dict[str, dict[str, Any]] = {
     },
     "text": {"type": "string"},
 }
-"""How each way of writing in `_WRITTEN` looks in JSON."""
+"""How each way of writing in `WRITTEN` looks in JSON."""
 
 _HOW = {
     "address": "mailto: and an address, env: and the name of a variable, or the URL of a webhook.",
@@ -105,8 +105,8 @@ def _model(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _key(model: type[BaseModel], name: str, field: FieldInfo) -> dict[str, Any]:
-    kind = _type(field.annotation, field.metadata).replace(" or null", "")
-    default = "as below" if list(_inner_models(field.annotation)) else _default(field, kind)
+    kind = type_of(field.annotation, field.metadata).replace(" or null", "")
+    default = "as below" if list(inner_models(field.annotation)) else default_of(field, kind)
     words = [KEYS.get(f"{model.__name__}.{name}", ""), _HOW.get(kind, "")]
     if default.startswith("`"):
         words.append(f"Default: {default.strip('`')}.")
@@ -118,7 +118,7 @@ def _form(annotation: Any, metadata: Sequence[Any] = ()) -> dict[str, Any]:
     """What people write for a value of this type; ``metadata`` are the marks of the type and its field."""
     for mark in metadata:
         function = getattr(mark, "func", None)
-        written = "name" if function is _CHECK_NAME else _WRITTEN.get(_short(function))
+        written = "name" if function is CHECK_NAME else WRITTEN.get(short_name(function))
         if written is not None:
             return _with_null(_bounded(FORMS.get(written, {}), metadata), annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -105,6 +105,8 @@ KEYS = {
     "Preset.teams": "Who may choose it; without it, everybody.",
     "PortOffer.type": "`http` opens in a browser, `tcp` is for other clients.",
     "PortOffer.port": "The number.",
+    "PortOffer.path": "What an http program sees of its address: `stripped`, its own first page is `/`; or `absolute`, "
+    "the whole path, for programs that are told their base URL.",
     "Storage.workspace": "The workspace volume.",
     "ClusterStorage.price_per_gib_month": "Price of a provisioned GiB for a month of 730 hours.",
     "ObjectStorage.price_per_gib_month": "Price of a provisioned GiB for a month of 730 hours.",
@@ -146,7 +148,8 @@ KEYS = {
     "ObjectVolume.mount_path": "Proposed in the form; people may choose another, never at or below the home directory.",
     "Policies.stop_grace": "How long a stopped workspace may take to save itself before it is ended.",
     "Policies.orphans": "What becomes of a pod or process that no server leads to: ended, or only reported.",
-    "Policies.orphan_volumes": "What becomes of claims made here that nothing owns any more.",
+    "Policies.orphan_volumes": "What becomes of claims made here that nothing owns any more: reported, or deleted "
+    "a day after they were first seen.",
 }
 
 # What the classes fill in for traits of JupyterHub, and defaults that depend on where the hub runs, by rule.
@@ -173,7 +176,10 @@ DEFAULTS = {
 # Statuses of refusals that do not follow from who may call, a body or a name in the path.
 REFUSALS = {
     "GET workspaces": {400},
-    "POST workspaces/{workspace}/{action}": {400, 403, 409},
+    "POST workspaces/{workspace}/start": {400, 403, 409},
+    "POST workspaces/{workspace}/pause": {400, 403, 409},
+    "PUT workspaces/{workspace}/ports/{port}": {403, 409},
+    "DELETE workspaces/{workspace}/ports/{port}": {403, 409},
     "GET organizations/{organization}/ledger": {400},
     "GET organizations/{organization}/balance-at": {400},
     "GET organizations/{organization}/statement": {400, 403},

@@ -70,7 +70,7 @@ def create(link: Link, name: str, teams: dict[str, str], wait: bool, timeout_sec
 @prints
 @reaches_service
 def grow(link: Link, name: str, size: str) -> None:
-    """Let a volume grow to a size, such as 200Gi. It cannot shrink."""
+    """Let a volume grow to a size, such as 200Gi. Only growth that its cluster refuses can be taken back."""
     grown = ask(link, lambda client, organization: client.change_volume(organization, name, size=size))
     print_volume(link, grown, f"{name} has {_size_and_price(grown)}.")
 

@@ -84,7 +84,7 @@ def print_volume(link: Link, volume: VolumeDetail, before: str = "") -> None:
             ("name", v.name),
             ("kind", v.kind.value),
             ("cluster", place_words(v)),
-            ("size", format_bytes(v.size_bytes)),
+            ("size", _size_words(v)),
             ("teams", team_words(v) or "none; admins alone see it"),
             ("paid by", v.paying_team),
             ("mounted at", v.mount_path),
@@ -105,6 +105,11 @@ def team_words(volume: VolumeDetail) -> str:
     return ", ".join(
         f"{name} (read-only)" if access is Access.READ_ONLY else name for name, access in volume.teams.items()
     )
+
+
+def _size_words(volume: VolumeDetail) -> str:
+    size = format_bytes(volume.size_bytes)
+    return f"{size}; it can go back to {format_bytes(volume.back_bytes)}" if volume.back_bytes else size
 
 
 def place_words(volume: VolumeDetail) -> str:

@@ -23,7 +23,11 @@ INTENDED = workspaces.c.intent > ""
 
 @dataclass(frozen=True)
 class Workspace:
-    """One workspace as recorded.  ``plan`` is the last admitted one; ``request`` what was asked for it, as JSON."""
+    """One workspace as recorded.
+
+    ``plan`` is the last admitted one, with the ports that are declared now; ``request`` what was asked for it, and
+    ``addresses`` where its ``tcp`` ports are reached by name, both as JSON.
+    """
 
     id: str
     person: str
@@ -41,6 +45,7 @@ class Workspace:
     admission_id: str
     intent: str
     intent_message: str
+    addresses: str = "{}"
 
 
 @dataclass(frozen=True)

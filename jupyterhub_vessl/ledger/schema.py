@@ -243,11 +243,13 @@ workspaces = sa.Table(
     sa.Column("admission_id", Id, nullable=False),
     sa.Column("intent", sa.String(20), nullable=False, index=True),
     sa.Column("intent_message", sa.Text, nullable=False),
+    sa.Column("addresses", sa.Text, nullable=False, server_default="{}"),
     sa.Index(None, "organization", "team"),
 )
 """``slot`` is ``person/server_name`` while the workspace lives and NULL once terminated, so that the hub's
 server name can be used again for a new workspace with a new id.  ``intent`` is what has been decided and is
-yet to be carried out: empty, ``pause``, ``exhaust`` or ``terminate``."""
+yet to be carried out: empty, ``pause``, ``exhaust`` or ``terminate``.  ``addresses`` says, as JSON, where its
+``tcp`` ports are reached."""
 
 admissions = sa.Table(
     "admissions",

@@ -7,7 +7,7 @@ its name back and keeps its id.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -146,11 +146,26 @@ def revive_volume(connection: sa.Connection, volume: Volume) -> None:
     )
 
 
-def is_claim_known(connection: sa.Connection, clusters: Sequence[str], claim: str) -> bool:
-    """Whether a claim on one of some clusters is a volume already, living or let go."""
+def clusters_with_claim(connection: sa.Connection, claim: str) -> frozenset[str]:
+    """Clusters on which a claim of this name is a volume already, living or let go."""
     kept = sa.or_(volumes.c.slot.is_not(None), volumes.c.declared.is_(True))
-    query = sa.select(volumes.c.id).where(volumes.c.cluster.in_(clusters), volumes.c.claim == claim, kept)
-    return connection.execute(query.limit(1)).scalar() is not None
+    query = sa.select(volumes.c.cluster).where(volumes.c.claim == claim, kept).distinct()
+    return frozenset(connection.execute(query).scalars())
+
+
+def let_go(connection: sa.Connection, ids: Collection[str]) -> dict[str, Volume]:
+    """Those of some volumes, by id, that were taken out of vessl.yaml and are not back."""
+    ended = volumes.c.declared.is_(True), volumes.c.slot.is_(None)
+    found = map(_volume, connection.execute(sa.select(*_READ).where(volumes.c.id.in_(ids), *ended)))
+    return {volume.id: volume for volume in found}
+
+
+def holder_of_claim(connection: sa.Connection, volume: Volume) -> Volume | None:
+    """The living volume of the same organization that has a volume's claim on its cluster; None when none has."""
+    here = [volumes.c[name] == getattr(volume, name) for name in ("organization", "cluster", "claim")]
+    here.append(volumes.c.slot.is_not(None))
+    row = connection.execute(sa.select(*_READ).where(*here).order_by(volumes.c.created_ms).limit(1)).one_or_none()
+    return None if row is None else _volume(row)
 
 
 def known_claims(connection: sa.Connection) -> frozenset[str]:

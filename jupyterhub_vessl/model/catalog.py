@@ -163,10 +163,17 @@ class Image(Part):
 
 
 class PortOffer(Part):
-    """A port that a preset declares."""
+    """A port that a preset declares; ``path`` as in `request.PortRequest`."""
 
     type: Literal["http", "tcp"] = "http"
     port: Annotated[int, Field(ge=1024, le=65535)]
+    path: Literal["stripped", "absolute"] = "stripped"
+
+    @model_validator(mode="after")
+    def _only_http_has_a_path(self) -> PortOffer:
+        if self.type == "tcp" and self.path != "stripped":
+            raise ValueError("a tcp port has no path")
+        return self
 
 
 class Preset(Part):

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from .text import NAME_PATTERN
 
 GROUP_PREFIX = "vessl"
+WORKSPACE_SCOPE = "custom:vessl:workspace"
+"""The hub's scope by which the token of a server stands for its own workspace, and for nothing else."""
 CLAIM_VALUES_MAX = 1000
 CLAIM_CHARACTERS_MAX = 256
 
@@ -173,3 +175,9 @@ def principal_from_groups(name: str, groups: Iterable[str]) -> Principal:
     """The person that the hub's user name and groups describe."""
     memberships = (membership_from_group(group) for group in sorted(groups))
     return Principal(name=name, memberships=tuple(m for m in memberships if m is not None))
+
+
+def own_servers(user: str, scopes: Iterable[str]) -> frozenset[str]:
+    """Names of the person's servers whose workspaces a token with these scopes stands for."""
+    prefix = f"{WORKSPACE_SCOPE}!server={user}/"
+    return frozenset(scope.removeprefix(prefix) for scope in scopes if scope.startswith(prefix))

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .errors import BadInput
-from .money import HOUR_MS, divide_half_even, format_credits, parse_credit_micros
+from .money import DAY_MS, HOUR_MS, divide_half_even, format_credits, parse_credit_micros
 from .units import counted, format_bytes, parse_size_bytes
 from .usage import OpenUsage, day_start_ms, reach_ms
 
@@ -154,6 +154,11 @@ def month_start_ms(at_ms: int) -> int:
     """The first instant of the UTC calendar month of an instant."""
     day = datetime.fromtimestamp(day_start_ms(at_ms) // 1000, timezone.utc)
     return int(day.replace(day=1).timestamp()) * 1000
+
+
+def next_month_ms(at_ms: int) -> int:
+    """The first instant of the UTC calendar month after that of an instant."""
+    return month_start_ms(month_start_ms(at_ms) + 32 * DAY_MS)
 
 
 def spent_micros(used_units: int, before_units: int) -> int:

@@ -44,11 +44,12 @@ class Mount(Frozen):
 
 
 class Port(Frozen):
-    """A named endpoint that the workspace exposes."""
+    """A named endpoint that the workspace exposes; ``path`` as in `request.PortRequest`."""
 
     name: str
     type: str
     port: int
+    path: str = "stripped"
 
 
 class PlannedSpec(Frozen):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import BadInput
 from .paths import check_mount_path
@@ -133,12 +133,23 @@ ImageUrl = Annotated[str, BeforeValidator(_image_url)]
 
 
 class PortRequest(BaseModel):
-    """One endpoint that the workspace exposes."""
+    """One endpoint that the workspace exposes.
+
+    ``path`` is what an http program sees of the address under which it is opened: ``stripped`` gives it ``/`` for its
+    own first page, ``absolute`` the whole path, for programs that are told their base URL.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     type: Literal["http", "tcp"] = "http"
     port: Annotated[int, BeforeValidator(_port)]
+    path: Literal["stripped", "absolute"] = "stripped"
+
+    @model_validator(mode="after")
+    def _only_http_has_a_path(self) -> PortRequest:
+        if self.type == "tcp" and self.path != "stripped":
+            raise ValueError("a tcp port has no path")
+        return self
 
 
 class WorkspaceRequest(BaseModel):
@@ -175,7 +186,11 @@ class WorkspaceRequest(BaseModel):
 
     def as_options(self) -> dict[str, Any]:
         """The JSON form, as it is kept in the hub's ``user_options``."""
-        return self.model_dump(mode="json", exclude_none=True)
+        options: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        for port in options.get("ports", {}).values():
+            if port["path"] == "stripped":
+                del port["path"]  # as people write it
+        return options
 
 
 def parse_request(options: object) -> WorkspaceRequest:

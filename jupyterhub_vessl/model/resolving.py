@@ -104,7 +104,7 @@ def _resolve_ports(ports: Mapping[str, PortRequest]) -> tuple[Port, ...]:
         if port.port in numbers:
             raise BadInput(f"Ports {numbers[port.port]} and {name} have the same number {port.port}.", field="ports")
         numbers[port.port] = name
-    return tuple(Port(name=name, type=port.type, port=port.port) for name, port in ports.items())
+    return tuple(Port(name=name, type=port.type, port=port.port, path=port.path) for name, port in ports.items())
 
 
 def resolve(
@@ -133,7 +133,7 @@ def resolve(
     )
     image_name, image = resolve_image(request, preset, offer, team, place.kind)
     storage = request.storage if request.storage is not None else (preset.storage if preset else {})
-    preset_ports = {n: PortRequest(type=p.type, port=p.port) for n, p in preset.ports.items()} if preset else {}
+    preset_ports = {n: PortRequest(**p.model_dump()) for n, p in preset.ports.items()} if preset else {}
     environment = request.environment if request.environment is not None else (preset.environment if preset else {})
     return WorkspacePlan(
         workspace_id=owner.workspace_id,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
 from .catalog import ClusterKind, Offer
 from .text import bounded
+from .units import format_bytes
 from .volumes import Backing, FoundVolume, Volume, VolumeState, places_of
 
 REASON_CHARACTERS_MAX = 500
+
+Uids = Mapping[str, Mapping[str, str] | None]
+"""Of the claims that were adopted on each cluster, by volume; None for a cluster that has not answered yet."""
 
 
 class Step(Enum):
@@ -29,11 +33,59 @@ class Sight(NamedTuple):
     gone: bool = False
 
 
-def own(volume: Volume, found: FoundVolume | None) -> FoundVolume | None:
-    """What was found under a volume's claim, if it is the volume's: its label says nothing else."""
-    if found is None or found.workspace_id or found.volume_id not in ("", volume.id):
+def own(volume: Volume, found: FoundVolume | None, heritage: str = "") -> FoundVolume | None:
+    """What was found under a volume's claim, if it is the volume's: its label says nothing else.
+
+    ``heritage`` is the id of the volume whose claim it takes over; empty for none.
+    """
+    if found is None or found.workspace_id or found.volume_id not in ("", volume.id, heritage):
         return None
     return found
+
+
+def inherits(offer: Offer, volume: Volume, before: Volume) -> bool:
+    """Whether a volume of vessl.yaml that names the claim of another takes it over, which has been let go.
+
+    So a volume can be given another name there.  Only what belonged to the same organization on the same cluster
+    is taken over.  On this machine a claim is only a link to the folder with the volume's name.
+    """
+    cluster = offer.clusters.get(volume.cluster)
+    if cluster is None or cluster.kind is not ClusterKind.KUBERNETES:
+        return False
+    mine = (volume.organization, volume.kind, volume.cluster, volume.claim)
+    same = mine == (before.organization, before.kind, before.cluster, before.claim)
+    return same and volume.declared and volume.adopted and before.declared
+
+
+def not_its_own(volume: Volume, found: FoundVolume | None) -> str:
+    """Why what has the name of a volume's claim is not taken for it; empty when there is nothing."""
+    if found is None:
+        return ""
+    whose = "a workspace" if found.workspace_id else "another volume"
+    left = "it cannot be this one" if volume.adopted else "it was left alone, and an operator can look at it"
+    return f"Claim {volume.claim} has the label of {whose}, so {left}."
+
+
+def rivalry(volume: Volume, registry: Iterable[Volume], uids: Uids) -> str:
+    """Why an adopted volume does not get its claim: it is another volume's; empty when nothing speaks against it.
+
+    Two entries of vessl.yaml may lead to one namespace without saying so; what tells is the claim's uid.  The volume
+    that was there first keeps it.  What vessl.yaml names twice is the operator's own word.
+    """
+    if not volume.adopted or volume.declared:
+        return ""
+    mine = (uids.get(volume.cluster) or {}).get(volume.id, "")
+    for other in registry:
+        first = other.declared or (other.created_ms, other.id) < (volume.created_ms, volume.id)
+        alike = other.adopted and other.claim == volume.claim and other.id != volume.id
+        if not (first and alike) or other.state is VolumeState.DELETING or other.cluster not in uids:
+            continue
+        theirs = uids[other.cluster]
+        if theirs is None and volume.state is not VolumeState.BOUND:
+            return f"Whether claim {volume.claim} is another volume already is known when every cluster has answered."
+        if mine and theirs is not None and theirs.get(other.id) == mine:
+            return f"The claim {volume.claim} is another volume already."
+    return ""
 
 
 def next_step(volume: Volume, cluster: str, found: FoundVolume | None, remade: bool) -> Step:
@@ -46,7 +98,7 @@ def next_step(volume: Volume, cluster: str, found: FoundVolume | None, remade: b
     if found is None:
         return Step.MAKE if remade or cluster not in volume.seen_on else Step.NOTHING
     # 0: the cluster cannot say how large it is, as a folder
-    return Step.MAKE if 0 < found.size_bytes < volume.size_bytes else Step.NOTHING
+    return Step.MAKE if 0 < found.promised_bytes < volume.size_bytes else Step.NOTHING
 
 
 def keeps_files(offer: Offer, volume: Volume) -> bool:
@@ -72,11 +124,18 @@ def seen(volume: Volume, found: FoundVolume | None, trouble: str, lost: bool) ->
         short = 0 < found.size_bytes < volume.size_bytes
         reason = trouble or found.reason
         if short and not reason and found.state is VolumeState.BOUND:
-            reason = "It is growing."
+            reason = _while_small(volume, found)
         return Sight(found.state, reason)
     if lost:
         return Sight(VolumeState.LOST, trouble or "Its cluster has it no more.")
     return Sight(VolumeState.PENDING, trouble)
+
+
+def _while_small(volume: Volume, found: FoundVolume) -> str:
+    if not volume.adopted:
+        return "It is growing."
+    has, says = format_bytes(found.size_bytes), format_bytes(volume.size_bytes)
+    return f"Its claim has {has}, and vessl.yaml says {says}: an operator lets the claim grow, or corrects that."
 
 
 def together(volume: Volume, sights: Mapping[str, Sight | None], titles: Mapping[str, str]) -> Volume:

@@ -173,8 +173,18 @@ def declared_volumes(offer: Offer) -> Iterator[Volume]:
 class FoundVolume(BaseModel):
     """A claim or folder that a cluster has: what is true there, whatever the registry says.
 
-    ``volume_id`` and ``workspace_id`` are those on its label, empty when it has none; ``reason`` says in plain
-    words why it is not bound.
+    Attributes
+    ----------
+    size_bytes
+        How large it is; 0 where nothing measures that, as for a folder.
+    requested_bytes
+        How large it is to be: more than it has while it grows; 0 where nobody can ask for that.
+    reason
+        Why it is not bound, in plain words.
+    volume_id, workspace_id
+        What its label says that it belongs to; empty when it has none.
+    uid
+        Given by the cluster to this very object, and never again; empty where there is no such thing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -185,3 +195,10 @@ class FoundVolume(BaseModel):
     reason: str = ""
     volume_id: str = ""
     workspace_id: str = ""
+    requested_bytes: int = 0
+    uid: str = ""
+
+    @property
+    def promised_bytes(self) -> int:
+        """How large it is, or will be with what its cluster has accepted already."""
+        return max(self.size_bytes, self.requested_bytes)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from .identity import Membership
 from .lifecycle import EndReason, State
-from .plan import Mount, Port, WorkspacePlan
+from .plan import Mount, WorkspacePlan
 from .text import bounded
 from .wire_base import NAME_CHARACTERS_MAX, Inbound, Outbound
 from .wire_credits import CreditsView
@@ -185,6 +185,20 @@ class HomeView(Outbound):
     temporary_mount_path: str
 
 
+class PortView(Outbound):
+    """A declared port; ``path`` as in `request.PortRequest`.
+
+    ``address`` is where a ``tcp`` port is reached, empty while that is not known; ``note`` says why, or what to do.
+    """
+
+    name: str
+    type: str
+    port: int
+    path: str = "stripped"
+    address: str = ""
+    note: str = ""
+
+
 class WorkspaceView(Outbound):
     """One workspace as a person sees it.
 
@@ -223,7 +237,7 @@ class WorkspaceView(Outbound):
     message: str = ""
     isolation: str = ""
     mounts: tuple[Mount, ...] = ()
-    ports: tuple[Port, ...] = ()
+    ports: tuple[PortView, ...] = ()
     url: str = ""
     actions: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ from .errors import BadInput
 from .funds import PRIORITY_MAX, Applies
 from .limits import Limits
 from .money import DAY_MS, parse_credit_micros
+from .standing import Tone
 from .text import check_plain_text
 from .units import parse_size_bytes
 from .wire_base import NAME_CHARACTERS_MAX, Inbound, Outbound
@@ -51,6 +52,8 @@ class CreditsView(Outbound):
     empty_ms, pause_ms, terminate_ms
         When the balance reaches zero, when running workspaces are paused, and when those that were paused for
         want of credits are terminated; None when that does not happen at the present rate.
+    tone, warning
+        How they stand in a word, and the same for people; see `model.standing`.
     grants
         Live grants in the order in which they are used up, and scheduled ones.
     """
@@ -60,6 +63,8 @@ class CreditsView(Outbound):
     currency: str
     contact: str
     balance_micros: int
+    tone: Tone = "fine"
+    warning: str = ""
     wallet_micros: int = 0
     rate_micros_per_hour: int
     buffer_micros: int

@@ -95,6 +95,8 @@ class VolumeDetail(Outbound):
         Why it cannot be deleted now, as a sentence, for a person who may; empty when it can.
     keeps_files
         Whether its files stay where they are when it is deleted, until an operator removes them.
+    back_bytes
+        The size that this person can set it back to, while its clusters refuse to let it grow; 0 when it cannot.
     claim
         What backs it on Kubernetes, for admins; else empty.
     """
@@ -126,6 +128,7 @@ class VolumeDetail(Outbound):
     actions: tuple[str, ...] = ()
     delete_obstacle: str = ""
     keeps_files: bool = False
+    back_bytes: int = 0
 
 
 class PlaceView(Outbound):

@@ -44,9 +44,11 @@ from .notifications import Notifier
 from .openings import open_books
 from .pages.routes import page_patterns, page_settings
 from .parts import Parts
+from .ports import Ports
 from .reconciler import Reconciler
 from .sightings import Sightings
 from .statements import Statements
+from .status import Statuses
 from .views import Views
 from .volume_keeper import VolumeKeeper
 from .volumes import Volumes
@@ -174,6 +176,7 @@ def assemble(
     hub_client = HubClient(hub.api_url, hub.api_token)
     core = Core(offer, database, hub_client, Clusters(offer, data_dir, kubernetes_identity), Sightings(data_dir))
     credits = Credits(core)
+    views = Views(core, credits, hub.base_url)
     return Parts(
         core=core,
         admissions=Admissions(core),
@@ -181,8 +184,10 @@ def assemble(
         credits=credits,
         incidents=Incidents(core),
         movements=Movements(core),
+        ports=Ports(core),
         statements=Statements(core),
-        views=Views(core, credits, hub.base_url),
+        statuses=Statuses(core, views, credits, hub.prefix),
+        views=views,
         volumes=Volumes(core),
         workspaces=Workspaces(core),
         base_url=hub.base_url,

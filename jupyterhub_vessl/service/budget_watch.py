@@ -3,7 +3,8 @@ pause of what runs once they have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -13,8 +14,8 @@ from ..ledger.limits import scopes_with_limits
 from ..ledger.meters import close_days, read_meter, used_by_midnight
 from ..ledger.outbox import enqueue
 from ..ledger.schema import spans
-from ..model.limits import Limits, month_start_ms, spent_at_ms
-from ..model.money import format_credits
+from ..model.limits import Limits, month_start_ms, next_month_ms, spent_at_ms
+from ..model.money import DAY_MS, format_credits
 from ..model.usage import COMPUTE, day_start_ms
 from .budgets import Whose, offered_limits, scopes_for
 from .core import Core
@@ -22,6 +23,40 @@ from .credit_watch import pause, withdraw
 
 Who = tuple[str, str, str]
 """(organization, team, person) of a scope; team and person may be empty."""
+
+
+@dataclass(frozen=True)
+class BudgetAhead:
+    """When a budget is spent at the present rate.  Where that is after its day or month, it begins anew before."""
+
+    at_ms: int
+    renewed_ms: int
+    whose: str
+    what: str
+
+    @property
+    def why(self) -> str:
+        """What to say once it is spent."""
+        return f"{self.whose} has spent {self.what}"
+
+
+def budgets_ahead(
+    connection: sa.Connection, whose: Whose, sets: Iterable[Limits], currency: str, now_ms: int
+) -> Iterator[BudgetAhead]:
+    """Each budget of a scope that something uses up."""
+    meter = read_meter(connection, whose.scope)
+    for limits in sets:
+        periods = (
+            (limits.day_micros, day_start_ms(now_ms), day_start_ms(now_ms) + DAY_MS, "today"),
+            (limits.month_micros, month_start_ms(now_ms), next_month_ms(now_ms), "this month"),
+        )
+        for limit, start_ms, renewed_ms, period in periods:
+            if limit is None or not meter.usage.spans:
+                continue
+            before = used_by_midnight(connection, whose.scope, start_ms)
+            at_ms = spent_at_ms(meter.usage, meter.closed_units, before, limit, now_ms)
+            if at_ms is not None:
+                yield BudgetAhead(at_ms, renewed_ms, whose.title, f"its {format_credits(limit, currency)} for {period}")
 
 
 class BudgetWatch:
@@ -61,21 +96,12 @@ class BudgetWatch:
         self, connection: sa.Connection, whose: Whose, sets: Iterable[Limits], currency: str, now_ms: int
     ) -> tuple[int | None, str]:
         """(when the first budget of a scope will be spent, "") or (None, why it is spent now)."""
-        meter, instants = read_meter(connection, whose.scope), []
-        for limits in sets:
-            periods = (
-                (limits.day_micros, day_start_ms(now_ms), "today"),
-                (limits.month_micros, month_start_ms(now_ms), "this month"),
-            )
-            for limit, start_ms, period in periods:
-                if limit is None or not meter.usage.spans:
-                    continue
-                before = used_by_midnight(connection, whose.scope, start_ms)
-                at_ms = spent_at_ms(meter.usage, meter.closed_units, before, limit, now_ms)
-                if at_ms is not None and at_ms <= now_ms:
-                    return None, f"{whose.title} has spent its {format_credits(limit, currency)} for {period}"
-                instants.append(at_ms)
-        return min((at for at in instants if at is not None), default=None), ""
+        first_ms = None
+        for ahead in budgets_ahead(connection, whose, sets, currency, now_ms):
+            if ahead.at_ms <= now_ms:
+                return None, ahead.why
+            first_ms = ahead.at_ms if first_ms is None else min(first_ms, ahead.at_ms)
+        return first_ms, ""
 
     def _pause(self, connection: sa.Connection, organization: str, whose: Whose, why: str, now_ms: int) -> int:
         policy = self._core.organization(organization).credits

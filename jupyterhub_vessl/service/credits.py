@@ -31,6 +31,7 @@ from ..model.errors import BadInput, Conflict, NotAllowed, NotFound
 from ..model.forecast import forecast
 from ..model.identity import Principal
 from ..model.money import DAY_MS, format_credits, parse_credit_micros
+from ..model.standing import standing
 from ..model.wire_credits import (
     BalanceAt,
     CreditsView,
@@ -85,14 +86,19 @@ class Credits:
         if cycle and cycle.exhausted_ms is not None and body.credits.grace_seconds is not None:
             terminate_ms = cycle.exhausted_ms + body.credits.grace_seconds * 1000
         known = list_grants(connection, organization, SCHEDULED, LIVE) if state.funds or state.scheduled else ()
+        balance, rate = state.balance_micros(now_ms), state.rate_micros_per_hour
+        end_ms = ahead.empty_ms if ahead.pause_ms is None else ahead.pause_ms
+        tone, warning = standing(balance, rate, end_ms, body.credits, now_ms)
         return CreditsView(
             organization=organization,
             title=body.title,
             currency=body.currency,
             contact=self._core.contact(organization),
-            balance_micros=state.balance_micros(now_ms),
+            balance_micros=balance,
+            tone=tone,
+            warning=warning,
             wallet_micros=state.wallet.micros(now_ms),
-            rate_micros_per_hour=state.rate_micros_per_hour,
+            rate_micros_per_hour=rate,
             buffer_micros=body.credits.floor_micros,
             minimum_top_up_micros=body.credits.minimum_top_up_micros,
             empty_ms=ahead.empty_ms,

@@ -1,7 +1,8 @@
 """The volumes of vessl.yaml in the storage registry: they are put there and followed whenever the service starts.
 
 An edit of a file must not delete anybody's data.  What is taken out of the offer is let go: it is not billed any
-more and cannot be mounted, and its files stay where they are.  Put back as it was, it is the same volume again.
+more and cannot be mounted, and its files stay where they are.  Put back as it was, it is the same volume again; a
+volume of another name that names its claim, of the same organization and on the same cluster, takes it over.
 """
 
 from __future__ import annotations
@@ -11,11 +12,20 @@ import uuid
 import sqlalchemy as sa
 
 from ..ledger.events import Event, record_event
-from ..ledger.volumes import end_volume, insert_volume, let_go_before, list_volumes, revive_volume, save_volume
+from ..ledger.volumes import (
+    end_volume,
+    holder_of_claim,
+    insert_volume,
+    let_go_before,
+    list_volumes,
+    revive_volume,
+    save_volume,
+)
 from ..model.catalog import Offer
 from ..model.kubernetes_names import volume_claim
 from ..model.text import bounded
 from ..model.units import format_bytes
+from ..model.volume_keeping import inherits
 from ..model.volume_rules import keeps_volumes
 from ..model.volumes import Volume, VolumeState, declared_volumes, places_of
 from .core import log
@@ -28,10 +38,11 @@ def follow_declared(connection: sa.Connection, offer: Offer, now_ms: int) -> Non
     for key, known in living.items():
         if known.declared and (key not in declared or not _same_place(known, declared[key])):
             _let_go(connection, known, now_ms)
-    for key, wanted in declared.items():
+    # those that name a claim come last: what is back itself is nobody's to take over
+    for key, wanted in sorted(declared.items(), key=lambda item: item[1].adopted):
         other = living.get(key)
         if other is None or (other.declared and not _same_place(other, wanted)):
-            _begin(connection, wanted, now_ms)
+            _begin(connection, offer, wanted, now_ms)
         elif other.declared:
             _follow(connection, other, wanted, now_ms)
         else:
@@ -63,8 +74,17 @@ def _same_place(known: Volume, wanted: Volume) -> bool:
     return not wanted.adopted or known.claim == wanted.claim
 
 
-def _begin(connection: sa.Connection, wanted: Volume, now_ms: int) -> None:
+def _begin(connection: sa.Connection, offer: Offer, wanted: Volume, now_ms: int) -> None:
     before = let_go_before(connection, wanted)
+    # one that was made here keeps its claim for itself; what was there before may be named more than once
+    holder = None if before is None or before.adopted else holder_of_claim(connection, before)
+    if before is not None and holder is not None and inherits(offer, holder, before):
+        message = (
+            f"vessl.yaml has volume {wanted.name} again, and volume {holder.name} has its claim {before.claim} now; it "
+            f"is left out. Give it another name there, or take out {holder.name}."
+        )
+        _tell(connection, before, now_ms, "volume-refused", message)
+        return
     if before is not None:
         back = _followed(before, wanted).model_copy(
             # not seen anywhere: should an operator have deleted it meanwhile, it is made again

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from ..connections import open_session
 from ..model.errors import BadInput, Conflict, NoCredits, NotAllowed, NotFound, PublicError, Unavailable
 from ..model.reconcile import HubServer
 from ..model.text import bounded
@@ -119,7 +120,7 @@ class HubClient:
         self, method: str, path: str, body: Any = None, *, accept: str = "application/json"
     ) -> tuple[int, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
+            self._session = open_session(headers=self._headers, timeout=self._timeout)
         try:
             async with self._session.request(
                 method, self._url + path, json=body, headers={"Accept": accept}

@@ -2,20 +2,26 @@
 
 Ids are made once and never again, so what has an id that these books gave is ours.  An id that they never gave
 belongs to another hub in the same namespace, or to books that were lost: it is told too, and left alone.
+
+What is deleted is gone for ever.  So a claim is told first, and deleted only when it has been an orphan for a day,
+also when it is back after it had been removed: somebody may have restored it to look at what is in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from functools import partial
 
 import sqlalchemy as sa
 
 from ..ledger import records
 from ..ledger.events import Event, record_event
+from ..ledger.orphans import note_orphans
 from ..ledger.schema import events, volumes
 from ..ledger.volumes import known_claims
 from ..model.catalog import ClusterKind
+from ..model.kubernetes_names import home_claim, volume_claim
 from ..model.reconcile import EndOrphan, OrphanClaim, Suspect, unowned_claims
 from ..model.text import bounded
 from ..model.volumes import FoundVolume
@@ -24,6 +30,10 @@ from .core import Core, log
 
 RUNS, LIES = "orphan", "storage-orphan"
 """Kinds of events; the second is for admins only."""
+GOES = "storage-orphan-goes"
+"""Under which it is remembered that the deletion of a claim was told."""
+GRACE_MS = 24 * 3_600_000
+"""How long a claim has been an orphan before it is deleted, where the offer wants that."""
 SERVICE = "service"
 AGAIN_MS = 24 * 3_600_000
 """After a restart of the service nothing is told again that was told within this time."""
@@ -81,27 +91,49 @@ class Orphans:
         # the books are read last: what is made meanwhile is in them before it is on a cluster
         owned = await self._core.database.run(known_claims)
         orphans, self._suspected = unowned_claims(found, owned, self._suspected)
-        self._forget(LIES, {orphan.found.claim for orphan in orphans})
+        since_ms = await self._since(found)
+        for kind in (LIES, GOES):
+            self._forget(kind, {_key(orphan) for orphan in orphans})
         for orphan in orphans:
-            await self._handle_claim(orphan)
+            await self._handle_claim(orphan, since_ms.get(orphan.found.uid))
 
-    async def _handle_claim(self, orphan: OrphanClaim) -> None:
+    async def _since(self, found: Mapping[str, tuple[FoundVolume, ...]]) -> dict[str, int]:
+        """Since when what is unowned now has been so, by uid; nothing where nothing is to be deleted.
+
+        Where orphans are only reported nothing is noted, so that a change of that policy deletes nothing at once.
+        """
+        deletes = self._core.offer.policies.orphan_volumes == "delete"
+        unowned = {
+            cluster: {f.uid for f in claims if deletes and f.uid and ("claim", cluster, f.claim) in self._suspected}
+            for cluster, claims in found.items()
+        }
+        now_ms = self._core.clock.now_ms()
+        return await self._core.database.run(lambda c: note_orphans(c, unowned, now_ms))
+
+    async def _handle_claim(self, orphan: OrphanClaim, since_ms: int | None) -> None:
         cluster, found = orphan.cluster, orphan.found
         whose = await self._core.database.run(lambda c: _whose(c, found))
-        deletes = self._core.offer.policies.orphan_volumes == "delete" and whose is not None
         what = f"Claim {found.claim} on {cluster} belongs to no volume and no workspace any more."
+        deletes = False
         if whose is None:
             what = f"Claim {found.claim} on {cluster} is of a volume or workspace that these books never had."
             becomes = "It may be another hub's; if it is not, an operator deletes it there."
+        elif since_ms is None or not _has_its_name(found):
+            becomes = "An operator looks at what is in it and deletes it there."
         else:
-            becomes = "It is being deleted." if deletes else "An operator looks at what is in it and deletes it there."
-        message = f"{what} {becomes}"
-        await self._tell(LIES, found.claim, self._for_admins(LIES, message, found.workspace_id, whose))
-        if deletes:
+            deletes = True
+            becomes = f"It is deleted after {_instant(since_ms + GRACE_MS)}, unless an operator takes its labels off."
+        await self._tell(LIES, _key(orphan), self._about_claim(f"{what} {becomes}", found, whose))
+        if deletes and since_ms is not None and self._core.clock.now_ms() >= since_ms + GRACE_MS:
+            message = f"Claim {found.claim} on {cluster} is being deleted: nothing has owned it for a day."
+            await self._tell(GOES, _key(orphan), self._about_claim(message, found, whose))
             try:
                 await self._core.clusters.remove_claim(cluster, found)
             except (ClusterUnreachable, VolumeNotMade) as error:
                 log.warning("claim %s on %s could not be deleted: %s", found.claim, cluster, error.reason)
+
+    def _about_claim(self, message: str, found: FoundVolume, whose: str | None) -> list[Event]:
+        return self._for_admins(LIES, message, found.workspace_id, whose)
 
     # -- telling -------------------------------------------------------------------
 
@@ -122,6 +154,21 @@ class Orphans:
     def _forget(self, kind: str, still: set[str]) -> None:
         """What was an orphan and is none any more would be told again."""
         self._told = {(k, what) for k, what in self._told if k != kind or what in still}
+
+
+def _key(orphan: OrphanClaim) -> str:
+    """What identifies one claim, and not another that has its name later."""
+    return f"{orphan.cluster}/{orphan.found.claim}/{orphan.found.uid}"
+
+
+def _has_its_name(found: FoundVolume) -> bool:
+    """Whether a claim is called as this hub calls it: a copy with its labels, under another name, is somebody's."""
+    own = volume_claim(found.volume_id) if found.volume_id else home_claim(found.workspace_id)
+    return found.claim == own
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _record_once(connection: sa.Connection, told: list[Event]) -> None:

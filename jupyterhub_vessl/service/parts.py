@@ -10,7 +10,9 @@ from .core import Core
 from .credits import Credits
 from .incidents import Incidents
 from .movements import Movements
+from .ports import Ports
 from .statements import Statements
+from .status import Statuses
 from .views import Views
 from .volumes import Volumes
 from .workspaces import Workspaces
@@ -26,7 +28,9 @@ class Parts:
     credits: Credits
     incidents: Incidents
     movements: Movements
+    ports: Ports
     statements: Statements
+    statuses: Statuses
     views: Views
     volumes: Volumes
     workspaces: Workspaces

@@ -17,6 +17,7 @@ from ..ledger.volumes import list_volumes
 from ..model.errors import BadInput
 from ..model.identity import Principal, Role
 from ..model.lifecycle import State
+from ..model.ports import port_views
 from ..model.wire import (
     EventList,
     EventView,
@@ -85,7 +86,7 @@ class Views:
             view = offer_view(self._core.offer, self._me(connection, principal), capacities, registry)
             if workspace is None:
                 return view
-            shown = self._workspace_views(connection, principal, [workspace])[0]
+            shown = self.of(connection, principal, workspace)
             return view.model_copy(update={"workspace": shown, "request": json.loads(workspace.request)})
 
         return await self._core.database.run(work)
@@ -108,8 +109,11 @@ class Views:
 
     async def workspace(self, principal: Principal, workspace: Workspace) -> WorkspaceView:
         """One workspace."""
-        views = await self._core.database.run(lambda c: self._workspace_views(c, principal, [workspace]))
-        return views[0]
+        return await self._core.database.run(lambda c: self.of(c, principal, workspace))
+
+    def of(self, connection: sa.Connection, principal: Principal, workspace: Workspace) -> WorkspaceView:
+        """One workspace, inside a transaction."""
+        return self._workspace_views(connection, principal, [workspace])[0]
 
     def _workspace_views(
         self, connection: sa.Connection, principal: Principal, found: Iterable[Workspace]
@@ -153,7 +157,7 @@ class Views:
             message=_message(workspace),
             isolation=workspace.isolation,
             mounts=plan.mounts,
-            ports=plan.ports,
+            ports=port_views(plan, json.loads(workspace.addresses), running=running),
             url=self._url(workspace),
             actions=allowed_actions(principal, workspace),
         )

@@ -8,7 +8,8 @@ is concluded from its silence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+import time
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,12 +17,24 @@ import sqlalchemy as sa
 
 from ..ledger.events import Event, record_event
 from ..ledger.records import workspace_by_id, workspace_event
-from ..ledger.volumes import end_volume, list_volumes, open_plans, save_volume
+from ..ledger.volumes import end_volume, let_go, list_volumes, open_plans, save_volume
 from ..model.catalog_base import PRICE_MICROS_MAX
+from ..model.kubernetes_names import home_claim
 from ..model.plan import WorkspacePlan
 from ..model.text import bounded
 from ..model.units import format_bytes
-from ..model.volume_keeping import Sight, Step, is_remade, next_step, own, seen, together
+from ..model.volume_keeping import (
+    Sight,
+    Step,
+    inherits,
+    is_remade,
+    next_step,
+    not_its_own,
+    own,
+    rivalry,
+    seen,
+    together,
+)
 from ..model.volume_rules import MAY_GO_BACK, SIZE_BYTES_MAX, SIZE_BYTES_MIN
 from ..model.volumes import FoundVolume, Volume, VolumeState, places_of
 from .clusters import ClusterAdapter, ClusterUnreachable, VolumeNotMade
@@ -42,7 +55,9 @@ class _Place:
     """What is remembered of one cluster from pass to pass.
 
     ``missing`` are volumes that were not there in the last pass; ``refused`` what the cluster said about homes;
-    ``stuck`` volumes for which it had no answer; ``sizes_bytes`` how large claims are that were adopted.
+    ``stuck`` volumes for which it had no answer; ``sizes_bytes`` how large volumes really are that are booked with
+    another size; ``uids`` what the cluster calls claims that were adopted, None before it has answered;
+    ``heritage`` whose claim a volume takes over.
     """
 
     sights: dict[str, Sight] = field(default_factory=dict)
@@ -50,6 +65,8 @@ class _Place:
     refused: set[tuple[str, str]] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     sizes_bytes: dict[str, int] = field(default_factory=dict)
+    uids: dict[str, str] | None = None
+    heritage: dict[str, str] = field(default_factory=dict)
     answers: bool = True
 
 
@@ -71,12 +88,15 @@ class VolumeKeeper:
         while True:
             pause_seconds = min(TRY_AGAIN_SECONDS * 2 ** min(tries - 1, 10), IDLE_SECONDS) if tries else IDLE_SECONDS
             await wait_for_bell(bell, pause_seconds)
+            began = time.monotonic()
             try:
                 settled = await self.keep(name)
             except Exception:
                 log.exception("volumes on %s could not be kept; they are tried again", name)
                 settled = False
             tries = 0 if settled else tries + 1
+            # whoever rings again and again gets no more than half of its time
+            await asyncio.sleep(min(time.monotonic() - began, TRY_AGAIN_SECONDS))
 
     async def keep(self, name: str) -> bool:
         """Take one pass over a cluster; returns whether all there is as it should be."""
@@ -85,6 +105,7 @@ class VolumeKeeper:
         place, adapter = self._places[name], self._core.clusters.adapters[name]
         try:
             found = await self._found(adapter)
+            place.heritage = await self._heritage(mine, found)
             troubles = await self._carry_out(adapter, name, mine, found)
             if troubles is not None:
                 found = await self._found(adapter)
@@ -94,13 +115,27 @@ class VolumeKeeper:
         if not place.answers:
             log.info("cluster %s answers again", name)
         place.answers = True
-        settled = await self._record(name, mine, self._look(name, mine, found, troubles or {}))
+        place.uids = {v.id: found[v.claim].uid for v in mine if v.adopted and v.claim in found}
+        settled = await self._record(name, mine, self._look(name, registry, found, troubles or {}))
         return await self._grow_homes(name, adapter, found) and settled
 
     # -- one cluster -------------------------------------------------------------
 
     async def _found(self, adapter: ClusterAdapter) -> dict[str, FoundVolume]:
         return {found.claim: found for found in await _answer(adapter.volumes())}
+
+    async def _heritage(self, mine: list[Volume], found: Mapping[str, FoundVolume]) -> dict[str, str]:
+        """The ids of volumes that were let go, by that of the volume of vessl.yaml that names their claim now."""
+        labels = {v.id: found[v.claim].volume_id for v in mine if v.adopted and v.declared and v.claim in found}
+        foreign = {volume_id: label for volume_id, label in labels.items() if label not in ("", volume_id)}
+        if not foreign:
+            return {}
+        before = await self._core.database.run(lambda c: let_go(c, frozenset(foreign.values())))
+        takes = {v.id: before[foreign[v.id]] for v in mine if foreign.get(v.id) in before}
+        return {v.id: takes[v.id].id for v in mine if v.id in takes and inherits(self._core.offer, v, takes[v.id])}
+
+    def _own(self, place: _Place, volume: Volume, found: Mapping[str, FoundVolume]) -> FoundVolume | None:
+        return own(volume, found.get(volume.claim), place.heritage.get(volume.id, ""))
 
     async def _carry_out(
         self, adapter: ClusterAdapter, name: str, mine: list[Volume], found: Mapping[str, FoundVolume]
@@ -115,7 +150,7 @@ class VolumeKeeper:
         place.stuck &= {volume.id for volume in mine}
         for volume in sorted(mine, key=lambda volume: volume.id in place.stuck):
             remade = is_remade(self._core.offer, volume, name)
-            there = own(volume, found.get(volume.claim))
+            there = self._own(place, volume, found)
             step = next_step(volume, name, there, remade)
             if step is Step.NOTHING:
                 continue
@@ -144,32 +179,51 @@ class VolumeKeeper:
         return troubles
 
     def _look(
-        self, name: str, mine: list[Volume], found: Mapping[str, FoundVolume], troubles: Mapping[str, str]
+        self, name: str, registry: Sequence[Volume], found: Mapping[str, FoundVolume], troubles: Mapping[str, str]
     ) -> dict[str, Sight]:
         """What the cluster shows of each volume; nothing of one that is missing for the first time."""
-        place = self._places[name]
-        suspected, place.missing = place.missing, set()
+        place, offer = self._places[name], self._core.offer
+        suspected, place.missing, place.sizes_bytes = place.missing, set(), {}
+        uids = {other: known.uids for other, known in self._places.items()}
         sights: dict[str, Sight] = {}
-        for volume in mine:
-            there, trouble = own(volume, found.get(volume.claim)), troubles.get(volume.id, "")
+        for volume in (v for v in registry if name in places_of(offer, v)):
+            there, trouble = self._own(place, volume, found), troubles.get(volume.id, "")
             if volume.state is VolumeState.DELETING:
                 gone = not trouble and (there is None or volume.adopted)
                 sights[volume.id] = Sight(VolumeState.DELETING, trouble, gone)
                 continue
-            lost = there is None and name in volume.seen_on and not is_remade(self._core.offer, volume, name)
+            rival = rivalry(volume, registry, uids)
+            if there is not None and rival:
+                sights[volume.id] = Sight(VolumeState.PENDING, rival)
+                continue
+            if there is None:
+                trouble = not_its_own(volume, found.get(volume.claim)) or trouble
+            elif trouble.endswith(MAY_GO_BACK) and there.promised_bytes >= volume.size_bytes:
+                trouble = ""  # it has accepted that after all, or somebody else has asked for it
+            lost = there is None and name in volume.seen_on and not is_remade(offer, volume, name)
             if lost:
                 place.missing.add(volume.id)
-            if there is not None and volume.adopted and not volume.declared and self._can_be(volume, there):
-                place.sizes_bytes[volume.id] = there.size_bytes
+            size_bytes = self._real_size(volume, there)
+            if size_bytes is not None:
+                place.sizes_bytes[volume.id] = size_bytes
             if not lost or volume.id in suspected or volume.state is VolumeState.LOST:
                 sights[volume.id] = seen(volume, there, trouble, lost)
         return sights
 
-    def _can_be(self, volume: Volume, there: FoundVolume) -> bool:
-        """Whether an adopted volume can be booked with the size that its claim really has."""
-        as_found = volume.model_copy(update={"size_bytes": there.size_bytes})
-        known = there.state is VolumeState.BOUND and SIZE_BYTES_MIN <= there.size_bytes <= SIZE_BYTES_MAX
-        return known and hour_rate(self._core.offer, as_found) <= PRICE_MICROS_MAX
+    def _real_size(self, volume: Volume, there: FoundVolume | None) -> int | None:
+        """The size that a volume is to be booked with, whatever it is booked with; None to leave it as it is.
+
+        An adopted claim has its own.  Another claim can have been asked for more than the books say, as when growth
+        is taken back at the moment when the cluster accepts it.  What vessl.yaml says stays as it is said there.
+        """
+        if there is None or there.state is not VolumeState.BOUND or volume.declared:
+            return None
+        size_bytes = there.size_bytes if volume.adopted else there.requested_bytes
+        if not volume.adopted and size_bytes <= volume.size_bytes:
+            return None
+        as_found = volume.model_copy(update={"size_bytes": size_bytes})
+        known = SIZE_BYTES_MIN <= size_bytes <= SIZE_BYTES_MAX
+        return size_bytes if known and hour_rate(self._core.offer, as_found) <= PRICE_MICROS_MAX else None
 
     def _unreachable(self, name: str, mine: list[Volume], reason: str) -> dict[str, Sight]:
         """What can be said while a cluster does not answer: only that what was asked for has to wait."""
@@ -210,9 +264,8 @@ class VolumeKeeper:
             return volume.model_copy(update={"reason": reason})
         clusters = self._core.offer.clusters
         after = together(volume, sights, {name: clusters[name].title or name for name in kept})
-        # the claim of an adopted one is left as it is, so its size is whatever it has
         sizes = [s for name in kept if (s := self._places[name].sizes_bytes.get(volume.id)) is not None]
-        return after.model_copy(update={"size_bytes": sizes[0]}) if sizes else after
+        return after.model_copy(update={"size_bytes": max(sizes)}) if sizes else after
 
     def _write(self, connection: sa.Connection, before: Mapping[str, Volume], sights: Mapping[str, Sight]) -> None:
         now_ms = self._core.clock.now_ms()
@@ -241,12 +294,17 @@ class VolumeKeeper:
     async def _grow_homes(self, name: str, adapter: ClusterAdapter, found: Mapping[str, FoundVolume]) -> bool:
         """Let the workspace volumes grow that are smaller than what their workspaces were admitted with."""
         size_bytes = self._core.offer.storage.workspace.size_bytes
-        small = {f.workspace_id: f for f in found.values() if f.workspace_id and 0 < f.size_bytes < size_bytes}
+        small = {
+            f.workspace_id: f
+            for f in found.values()
+            if f.workspace_id and f.claim == home_claim(f.workspace_id) and 0 < f.promised_bytes < size_bytes
+        }
         ids, settled = sorted(small), True
+        self._places[name].refused = {key for key in self._places[name].refused if key[0] in small}
         for first in range(0, len(ids), HOMES_AT_ONCE):
             some = ids[first : first + HOMES_AT_ONCE]
             for plan in await self._core.database.run(lambda c, some=some: open_plans(c, some)):  # type: ignore[misc]
-                if plan.cluster != name or plan.home.size_bytes <= small[plan.workspace_id].size_bytes:
+                if plan.cluster != name or plan.home.size_bytes <= small[plan.workspace_id].promised_bytes:
                     continue
                 settled = False
                 try:

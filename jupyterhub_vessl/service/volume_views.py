@@ -22,9 +22,14 @@ def sees_mount(principal: Principal, mounted: Mounted) -> bool:
 
 
 def volume_detail(
-    offer: Offer, principal: Principal, volume: Volume, rate_micros_per_hour: int, mounted: Iterable[Mounted]
+    offer: Offer,
+    principal: Principal,
+    volume: Volume,
+    rate_micros_per_hour: int,
+    mounted: Iterable[Mounted],
+    back_bytes: int | None = None,
 ) -> VolumeDetail:
-    """One volume; ``rate_micros_per_hour`` is what is billed for it now."""
+    """One volume; ``rate_micros_per_hour`` is what is billed now, ``back_bytes`` what its size can go back to."""
     mounted = tuple(mounted)
     seen = [m for m in mounted if sees_mount(principal, m)]
     others = len(mounted) - len(seen)
@@ -61,6 +66,7 @@ def volume_detail(
         claim=volume.claim if principal.is_admin(volume.organization) else "",
         actions=actions,
         keeps_files=keeps_files(offer, volume),
+        back_bytes=(back_bytes or 0) if "grow" in actions else 0,
         delete_obstacle=refused.sentence() if refused is not None else "",
     )
 

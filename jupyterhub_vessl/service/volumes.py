@@ -16,9 +16,9 @@ from ..ledger.schema import spans as billed
 from ..ledger.spans import STORAGE, Span
 from ..ledger.volumes import (
     Mounted,
+    clusters_with_claim,
     end_volume,
     insert_volume,
-    is_claim_known,
     list_mounted,
     list_volumes,
     mounts_of,
@@ -47,6 +47,7 @@ from ..model.wire_volumes import VolumeChange, VolumeChoices, VolumeDetail, Volu
 from .core import Core
 from .gate import check_volume, check_volume_credits
 from .storage import bill_volume, hour_rate, month_micros, volume_spans
+from .volume_claims import other_claims
 from .volume_views import choices, sees_mount, volume_detail
 
 VOLUMES_MAX = 1_000
@@ -116,13 +117,23 @@ class Volumes:
         name = seen[0].name if len(seen) == 1 else ""
         mounted = list_mounted(connection, organization, name) if seen else ()
         spans = volume_spans(connection, organization) if seen else {}
-        return [self._view(principal, volume, spans.get((organization, volume.item)), mounted) for volume in seen]
+        return [
+            self._view(
+                principal, volume, spans.get((organization, volume.item)), mounted, _back_bytes(connection, volume)
+            )
+            for volume in seen
+        ]
 
     def _view(
-        self, principal: Principal, volume: Volume, span: Span | None, mounted: Iterable[Mounted]
+        self,
+        principal: Principal,
+        volume: Volume,
+        span: Span | None,
+        mounted: Iterable[Mounted],
+        back_bytes: int | None,
     ) -> VolumeDetail:
         offer, rate = self._core.offer, span.rate_micros_per_hour if span is not None else 0
-        view = volume_detail(offer, principal, volume, rate, mounts_of(mounted, volume))
+        view = volume_detail(offer, principal, volume, rate, mounts_of(mounted, volume), back_bytes)
         if volume.state is VolumeState.PENDING and not any(
             p in self._core.clusters.adapters for p in places_of(offer, volume)
         ):
@@ -135,16 +146,29 @@ class Volumes:
         """Make a volume.  The same request by the same person again gets the same volume.
 
         Raises `NotFound` for an organization that is not the person's, `NotAllowed` for what they or a limit may
-        not, `BadInput` for what makes no sense, `NoCredits` at or below zero, `Conflict` for a name that is taken.
+        not, `BadInput` for what makes no sense, `NoCredits` at or below zero, `Conflict` for a name that is taken,
+        `Unavailable` when nobody can say whether a claim is another volume already.
         """
         self._core.check_member(principal, request.organization)
-        detail, made = await self._core.database.run(lambda c: self._create(c, principal, request))
+        others = await self._other_claims(principal, request)
+        detail, made = await self._core.database.run(lambda c: self._create(c, principal, request, others))
         if made:
             self._changed(detail.organization, detail.paying_team)
         return detail
 
+    async def _other_claims(self, principal: Principal, request: VolumeRequest) -> frozenset[str]:
+        """Clusters on which what has the name of a claim that is to be adopted is a volume, and another claim."""
+        if request.claim is None:
+            return frozenset()
+        # the clusters are asked for nobody who may not adopt it
+        volume = check_new(request, self._core.offer, principal, "", self._core.clock.now_ms())
+        known = await self._core.database.run(lambda c: clusters_with_claim(c, volume.claim))
+        if volume.cluster in known:
+            return frozenset()
+        return await other_claims(self._core, volume.cluster, volume.claim, known)
+
     def _create(
-        self, connection: sa.Connection, principal: Principal, request: VolumeRequest
+        self, connection: sa.Connection, principal: Principal, request: VolumeRequest, others: frozenset[str]
     ) -> tuple[VolumeDetail, bool]:
         now_ms = self._core.clock.now_ms()
         volume = check_new(request, self._core.offer, principal, uuid.uuid4().hex, now_ms)
@@ -155,11 +179,12 @@ class Volumes:
             if known.state is VolumeState.DELETING:
                 hint = "Its name is free again in a moment."
                 raise Conflict(f"Not made: a volume {known.name} is being deleted.", hint=hint, field="name")
-            if request_of(connection, known.id) != asked:
+            # what was given away since then is shown to nobody who asks for it again
+            if request_of(connection, known.id) != asked or not may_see(principal, known):
                 hint = "Choose another name."
                 raise Conflict(f"Not made: there is a volume {known.name} already.", hint=hint, field="name")
             return self._detail(connection, principal, known), False
-        if volume.adopted and is_claim_known(connection, self._same_place(volume.cluster), volume.claim):
+        if volume.adopted and clusters_with_claim(connection, volume.claim) - others:
             raise Conflict(f"Not made: the claim {volume.claim} is another volume already.", field="claim")
         if len(list_volumes(connection, volume.organization)) >= VOLUMES_MAX:
             raise Conflict(
@@ -176,12 +201,6 @@ class Volumes:
         self._tell(connection, principal, volume, now_ms, "volume-created", message)
         return self._detail(connection, principal, volume), True
 
-    def _same_place(self, cluster: str) -> tuple[str, ...]:
-        """Clusters of the offer in which a claim is the same claim."""
-        clusters = self._core.offer.clusters
-        here = (clusters[cluster].context, clusters[cluster].namespace)
-        return tuple(name for name, other in clusters.items() if (other.context, other.namespace) == here)
-
     # -- changing --------------------------------------------------------------
 
     async def change(self, principal: Principal, organization: str, name: str, change: VolumeChange) -> VolumeDetail:
@@ -191,23 +210,25 @@ class Volumes:
         Raises what `create` raises; `BadInput` for a size that is smaller still; `Conflict` for a volume of vessl.yaml
         and for the size of an adopted one.
         """
-        detail, changed = await self._core.database.run(
+        detail, changed, moves = await self._core.database.run(
             lambda c: self._change(c, principal, organization, name, change)
         )
         if changed:
-            self._changed(organization, detail.paying_team)
+            self._core.changed(organization, detail.paying_team)
+        if moves:
+            self._core.storage_bell.ring()
         return detail
 
     def _change(
         self, connection: sa.Connection, principal: Principal, organization: str, name: str, change: VolumeChange
-    ) -> tuple[VolumeDetail, bool]:
+    ) -> tuple[VolumeDetail, bool, bool]:
+        """(the volume now, whether anything is another, whether its clusters have something to do)."""
         now_ms = self._core.clock.now_ms()
         before = self._visible(connection, principal, organization, name)
-        back_bytes = _size_before(connection, before) if growth_refused(before) else None
-        after = check_change(before, change, self._core.offer, principal, back_bytes)
+        after = check_change(before, change, self._core.offer, principal, _back_bytes(connection, before))
         said = _differences(before, after)
         if not said:
-            return self._detail(connection, principal, before), False
+            return self._detail(connection, principal, before), False, False
         costs = (after.size_bytes, after.paying_team) != (before.size_bytes, before.paying_team)
         if after.size_bytes != before.size_bytes:
             after = after.model_copy(update={"reason": ""})  # it was about the other size
@@ -220,10 +241,12 @@ class Volumes:
             bill_volume(connection, self._core.offer, after, now_ms, principal.name)
         message = f"{principal.name} changed volume {after.name}: {', '.join(said)}."
         self._tell(connection, principal, after, now_ms, "volume-changed", message)
+        moves = places_of(self._core.offer, after) != places_of(self._core.offer, before)
+        detail = self._detail(connection, principal, after)
         if not may_see(principal, after):
             # who gives a volume away sees what it became, once
-            return self._detail(connection, principal, after).model_copy(update={"actions": ()}), True
-        return self._detail(connection, principal, after), True
+            detail = detail.model_copy(update={"actions": ()})
+        return detail, True, moves or after.size_bytes != before.size_bytes
 
     # -- deleting --------------------------------------------------------------
 
@@ -280,8 +303,13 @@ class Volumes:
         record_event(connection, event)
 
 
-def _size_before(connection: sa.Connection, volume: Volume) -> int | None:
-    """The size that a volume had before it was to be as large as it is; None when it was never smaller."""
+def _back_bytes(connection: sa.Connection, volume: Volume) -> int | None:
+    """The size that a volume can go back to while its clusters refuse to let it grow; None when it cannot.
+
+    It is the one that it had before it was to be as large as it is.
+    """
+    if not growth_refused(volume) or volume.adopted or volume.declared:
+        return None
     smaller = (
         sa.select(billed.c.size_bytes)
         .where(

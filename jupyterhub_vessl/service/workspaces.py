@@ -67,9 +67,13 @@ class Workspaces:
         self._core = core
         self._starting: set[asyncio.Task[None]] = set()
 
+    async def find(self, workspace_id: str) -> Workspace | None:
+        """Any workspace, whoever asks; None when there is none."""
+        return await self._core.database.run(lambda c: records.workspace_by_id(c, workspace_id))
+
     async def get(self, principal: Principal, workspace_id: str) -> Workspace:
         """A workspace that the person may see; raises `NotFound` for any other."""
-        workspace = await self._core.database.run(lambda c: records.workspace_by_id(c, workspace_id))
+        workspace = await self.find(workspace_id)
         if workspace is None or not may_see(principal, workspace):
             raise NotFound("There is no such workspace.")
         return workspace

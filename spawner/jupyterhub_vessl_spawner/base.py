@@ -11,10 +11,9 @@ import os
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from jupyterhub.spawner import Spawner
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 from traitlets import Float, Unicode, default
 
 from jupyterhub_vessl.client import ServiceClient
+from jupyterhub_vessl.connections import open_session
 from jupyterhub_vessl.model.errors import BadInput, PublicError
 from jupyterhub_vessl.model.identity import membership_from_group
 from jupyterhub_vessl.model.lifecycle import EndReason
@@ -37,6 +37,7 @@ from .delivery import send_end
 from .form import note_refusal, options_from_form, render_form
 from .last_end import last_end
 from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
+from .steps import Steps
 
 STATE_KEY = "vessl"
 STOP_DELIVERY_SECONDS = 2.0
@@ -58,15 +59,7 @@ class End:
     exit_code: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where a start has got to, for the page that waits."""
-
-    percent: int
-    sentence: str
-
-
-class VesslSpawnerMixin(Spawner):
+class VesslSpawnerMixin(Steps, Spawner):
     """Admission, billing reports and progress for a JupyterHub spawner."""
 
     user_options = AnyOptions()
@@ -78,6 +71,16 @@ class VesslSpawnerMixin(Spawner):
         Every start asks it first; while it does not answer, nothing can be started.
 
         Example: c.VesslLocalSpawner.service_url = "http://127.0.0.1:8200/services/vessl/"
+        """,
+    ).tag(config=True)
+
+    workspace_service_url = Unicode(
+        help="""Where a workspace reaches the service, to show in JupyterLab what it costs.
+
+        Empty means service_url, which is right where workspaces run on the hub's machine.  Where it is wrong,
+        JupyterLab shows no credits; nothing else depends on it.
+
+        Example: c.VesslKubernetesSpawner.workspace_service_url = "http://proxy-public/services/vessl/"
         """,
     ).tag(config=True)
 
@@ -121,8 +124,6 @@ class VesslSpawnerMixin(Spawner):
     _undone_seconds = 0.0
     """Until when, on that clock, a start that failed waits for what it began to be gone."""
     _undoing: asyncio.Task[None] | None = None
-    _step = Step(0, "")
-    _moved: asyncio.Event | None = None
 
     last_end = last_end  # the page about a server that does not run asks for it
 
@@ -180,7 +181,7 @@ class VesslSpawnerMixin(Spawner):
         clean_up_seconds = min(_CLEAN_UP_SECONDS_MAX, self.start_timeout / 10)
         self._give_up_seconds = time.monotonic() + self.start_timeout - clean_up_seconds
         self._undone_seconds = self._give_up_seconds + clean_up_seconds / 2
-        async with aiohttp.ClientSession() as session:
+        async with open_session() as session:
             return await self._ask_and_start(session)
 
     async def _ask_and_start(self, session: aiohttp.ClientSession) -> str:
@@ -372,26 +373,9 @@ class VesslSpawnerMixin(Spawner):
                 if name not in env or name in _LOCALE:
                     env[name] = value
             env["VESSL_WORKSPACE_ID"] = self._plan.workspace_id
-        env["VESSL_SERVICE_URL"] = urlsplit(self.service_url).path
+        env["VESSL_SERVICE_URL"] = self.workspace_service_url or self.service_url
         env.pop("VESSL_SPAWNER_TOKEN", None)
         return env
-
-    def _go(self, percent: int, sentence: str) -> None:
-        self._step = Step(percent, sentence)
-        if self._moved is not None:
-            self._moved.set()
-            self._moved = None
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Each step of the start as it is reached; the hub ends the iteration."""
-        shown = Step(0, "")
-        while True:
-            if self._step != shown:
-                shown = self._step
-                yield {"progress": shown.percent, "message": shown.sentence}
-            else:
-                self._moved = self._moved or asyncio.Event()
-                await self._moved.wait()
 
 
 def not_started(why: str, *, hint: str = "Try again; if it stays so, tell an admin.") -> NotStarted:

@@ -27,6 +27,8 @@ SECTIONS = ("storage", "ports", "environment")
 _ROW = re.compile(r"(port|variable)\.(\d{1,3})\.(name|type|number|value)")
 _ROW_PARTS = {"port": ("name", "type", "number"), "variable": ("name", "value")}
 _SECTION_OF_ROW = {"port": "ports", "variable": "environment"}
+HTTP_ABSOLUTE = "http-absolute"
+"""The form's word for an http port whose program sees the whole path."""
 _VOLUME = re.compile(r"(mount|mount_path)\.([a-z0-9-]{1,63})")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
@@ -100,7 +102,7 @@ def draft_from_request(request: WorkspaceRequest) -> Draft:
         credential_name=request.credential_name or "",
         mounted=frozenset(request.storage or {}),
         mount_paths=dict(request.storage or {}),
-        ports=tuple(PortRow(name, p.type, str(p.port)) for name, p in (request.ports or {}).items()),
+        ports=tuple(PortRow(name, port_word(p.type, p.path), str(p.port)) for name, p in (request.ports or {}).items()),
         environment=tuple(VariableRow(name, value) for name, value in (request.environment or {}).items()),
         emptied=frozenset(name for name, value in given.items() if value is not None and not value),
     )
@@ -267,8 +269,16 @@ def _ports(rows: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
             raise BadInput(f"Port {bounded(name, 63)} needs a number, such as 3000.", field="ports")
         if name in ports:
             raise BadInput(f"Two ports are called {bounded(name, 63)}.", field="ports")
-        ports[name] = {"type": row["type"] or "http", "port": int(number)}
+        if row["type"] == HTTP_ABSOLUTE:
+            ports[name] = {"type": "http", "port": int(number), "path": "absolute"}
+        else:
+            ports[name] = {"type": row["type"] or "http", "port": int(number)}
     return ports
+
+
+def port_word(type_: str, path: str) -> str:
+    """What the form's list of types says of a port."""
+    return HTTP_ABSOLUTE if (type_, path) == ("http", "absolute") else type_
 
 
 def _environment(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:

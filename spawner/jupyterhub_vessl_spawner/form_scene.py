@@ -11,7 +11,7 @@ from jupyterhub_vessl.model.units import format_bytes
 from jupyterhub_vessl.model.wire import CustomImagesView, ImageView, OfferView, SpecView, TeamView
 from jupyterhub_vessl.model.wire_credits import CreditsView
 
-from .form_fields import CUSTOM_IMAGE, Draft
+from .form_fields import CUSTOM_IMAGE, Draft, port_word
 from .form_quote import Quote, amount, cannot_start, quote, rate
 
 ACCESS = {"rw": "read and write", "ro": "read-only"}
@@ -126,7 +126,10 @@ def script_data(scene: Scene) -> dict[str, Any]:
                 "spec": p.spec,
                 "image": p.image,
                 "storage": p.storage,
-                "ports": [[n, port.get("type", "http"), str(port.get("port", ""))] for n, port in p.ports.items()],
+                "ports": [
+                    [n, port_word(port.get("type", "http"), port.get("path", "")), str(port.get("port", ""))]
+                    for n, port in p.ports.items()
+                ],
                 "environment": list(p.environment.items()),
                 "teams": p.teams,
             }

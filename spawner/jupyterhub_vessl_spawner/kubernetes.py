@@ -25,9 +25,10 @@ from jupyterhub_vessl.model.text import bounded
 from jupyterhub_vessl.model.units import GIB
 
 from .base import End, VesslSpawnerMixin, not_started
-from .kubernetes_clusters import CLUSTERS, Access, Address, ApiRefusal, Cluster, NoAccess, Pace
+from .kubernetes_clusters import CLUSTERS, Address, ApiRefusal, Cluster, Pace
+from .kubernetes_credentials import Access, NoAccess
 from .kubernetes_objects import Place, bury
-from .kubernetes_operator import pod_settings
+from .kubernetes_operator import pod_settings, refuse_unusable, unusable
 from .kubernetes_pods import Pod
 from .kubernetes_reasons import restart_report, why_refused
 from .kubernetes_render import NOTEBOOK_PORT, Json, notebook_port, render_home_claim, render_pod, render_service
@@ -123,8 +124,7 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
     _session: Session | None = None
     _ended_as = NOT_RUNNING
     _starting = False
-    _restarts_told = 0
-    _address = ""
+    _restarts_told, _address = 0, ""
     _telling: asyncio.Task[None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -133,7 +133,8 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         super(KubeSpawner, self).__init__(*args, **kwargs)
         self.pod_name = self.dns_name = self.secret_name = self.pvc_name = ""
         self.api = self._start_future = None
-        self._pvc_exists = self.services_enabled = False
+        self._unusable = unusable(self)
+        self._pvc_exists = self.services_enabled = self.enable_user_namespaces = False
         self._own_namespace = self.namespace
         self._own_port = self.port or DEFAULT_PORT
 
@@ -163,13 +164,12 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
 
     async def start(self) -> str:
         """Refuses what cannot work here before the service is asked."""
-        if self.internal_ssl:
-            # certificates carry the pod's name, which is not known before the admission
-            what = "JupyterHub's internal_ssl cannot be used with workspaces on Kubernetes"
-            raise self._refusal(BadInput(f"{what}.", hint="Tell an admin."))
-        self._starting = True
         try:
+            refuse_unusable(self, self._unusable)
+            self._starting = True
             return await super().start()
+        except BadInput as error:
+            raise self._refusal(error) from None
         finally:
             self._starting = False
 

@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
-from urllib.request import getproxies
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, Configuration, CoreV1Api
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes_asyncio.client import ApiClient, CoreV1Api
+from kubernetes_asyncio.config import ConfigException
 
 from jupyterhub_vessl.model.errors import VesslError
-from jupyterhub_vessl.model.text import bounded
 
+from .kubernetes_credentials import Access, NoAccess, new_client
 from .kubernetes_watch import PodWatch, scattered
 
 FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.2, 5.0
-READ_BYTES = 1 << 21
-CREDENTIALS_SECONDS = 30.0
-"""How long reading credentials may take: a plug-in of the kubeconfig can wait for ever."""
 SIGN_IN_PAUSE_SECONDS = 1.0
 """Credentials that were read less than this ago are not read again: many requests are refused at once."""
+_NO_ANSWER = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_NONSENSE = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class ApiRefusal(VesslError):
@@ -41,34 +39,24 @@ class ApiRefusal(VesslError):
     the hub's log.
     """
 
-    def __init__(self, status: int, words: str = "", retry_after_seconds: float = 0) -> None:
+    def __init__(
+        self, status: int, words: str = "", retry_after_seconds: float = 0, *, distrusted: bool = False
+    ) -> None:
         super().__init__(f"the Kubernetes API answered {status}" if status else "the Kubernetes API did not answer")
         self.status = status
         self.words = words
         self.retry_after_seconds = retry_after_seconds
+        self._distrusted = distrusted
 
     @property
     def may_pass(self) -> bool:
         """Whether the same request can succeed in a moment."""
         return self.status in (0, 429) or self.status >= 500
 
-
-class NoAccess(VesslError):
-    """The hub has no usable credentials for a cluster, or no such context at all."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """How the hub gets at clusters.
-
-    ``kubeconfig`` is a file, empty for the one of ``KUBECONFIG`` or ``~/.kube/config``.  ``host``, ``ca_file`` and
-    ``verify_tls`` replace what is configured for the cluster of the hub itself.
-    """
-
-    kubeconfig: str = ""
-    host: str = ""
-    ca_file: str = ""
-    verify_tls: bool | None = None
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether one side does not know the other any more, as when tokens or certificates were replaced."""
+        return self.status == 401 or self._distrusted
 
 
 @dataclass(frozen=True)
@@ -89,56 +77,6 @@ class Address:
     namespace: str
 
 
-async def _configuration(context: str, access: Access) -> Configuration:
-    """Read the credentials for a context now.  Raises whatever is wrong with them."""
-    found = Configuration()
-    if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
-        load_incluster_config(client_configuration=found)
-    elif context or not access.host:
-        # the library expands ~ itself, but reads KUBECONFIG only once
-        path = access.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        await load_kube_config(path, context=context or None, client_configuration=found, persist_config=False)
-    if not context:
-        found.host = access.host or found.host
-        found.ssl_ca_cert = access.ca_file or found.ssl_ca_cert
-        found.verify_ssl = found.verify_ssl if access.verify_tls is None else access.verify_tls
-    _strip_token(found)
-    renew: Any = found.refresh_api_key_hook  # of the hub's own cluster: reads the token anew from time to time
-    if renew is not None:
-
-        def renew_stripped(configuration: Configuration) -> None:
-            renew(configuration)
-            _strip_token(configuration)
-
-        found.refresh_api_key_hook = renew_stripped
-    return found
-
-
-def _strip_token(configuration: Configuration) -> None:
-    """Without the newline at the end of a file, which no header may have."""
-    token = configuration.api_key.get("BearerToken")
-    if token:
-        configuration.api_key["BearerToken"] = token.strip()
-
-
-async def _client(context: str, access: Access) -> ApiClient:
-    """A client that looks for proxies once: as it is made, it starts a thread for that before every request.
-
-    Raises `NoAccess`.
-    """
-    try:
-        client = ApiClient(await asyncio.wait_for(_configuration(context, access), CREDENTIALS_SECONDS))
-    except Exception as error:  # a file that is no kubeconfig is met in many ways, and so is a plug-in that fails
-        why = bounded(error) if isinstance(error, ConfigException | OSError) else type(error).__name__
-        raise NoAccess(f"cannot use the credentials of context {context!r}: {why or type(error).__name__}") from None
-    if not getproxies():
-        before = client.rest_client.pool_manager
-        connector = before.connector
-        before.detach()
-        client.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, read_bufsize=READ_BYTES)
-    return client
-
-
 class Cluster:
     """One context and namespace: its API, and what runs there."""
 
@@ -151,6 +89,7 @@ class Cluster:
         self._signed_in_seconds = 0.0
         self._failed: tuple[float, NoAccess] | None = None
         self._signing_in = asyncio.Lock()
+        self._retiring: dict[asyncio.Task[None], ApiClient] = {}
         self.pods = PodWatch(self)
 
     @property
@@ -169,13 +108,20 @@ class Cluster:
                 return
             old = self._client
             try:
-                self._client = await _client(self.address.context, self._access)
+                self._client = await new_client(self.address.context, self._access)
             except NoAccess as error:
                 self._failed = (time.monotonic(), error)
                 raise
             self._signed_in_seconds = time.monotonic()
-        if old is not None:  # whoever waits for an answer through it asks again
-            await old.close()
+        if old is not None:
+            task = asyncio.get_running_loop().create_task(self._retire(old))
+            self._retiring[task] = old
+            task.add_done_callback(lambda done: self._retiring.pop(done, None))
+
+    async def _retire(self, old: ApiClient) -> None:
+        """Close a client once nobody waits for an answer through it: its watch is as good as a new one."""
+        await asyncio.sleep(self.pace.watch_seconds + self.pace.request_seconds)
+        await old.close()
 
     async def _signed_in(self) -> ApiClient:
         while (client := self._client) is None:
@@ -204,7 +150,7 @@ class Cluster:
                 async with await self.response(method, *arguments, timeout=timeout, **keywords) as response:
                     return await _read(response, read)
             except ApiRefusal as refusal:
-                if refusal.status == 401 and not renewed:
+                if refusal.asks_for_credentials and not renewed:
                     renewed = True
                     await self.sign_in(again=True)
                     continue
@@ -224,9 +170,12 @@ class Cluster:
         call = getattr(CoreV1Api(await self._signed_in()), method)
         try:
             response = await call(*arguments, _preload_content=False, _request_timeout=timeout, **keywords)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError) as error:
-            # RuntimeError: new credentials closed the session meanwhile
-            raise ApiRefusal(0, type(error).__name__) from None
+        except (*_NO_ANSWER, RuntimeError) as error:
+            # RuntimeError: the session was closed meanwhile
+            distrusted = any(
+                isinstance(each, aiohttp.ClientSSLError | ssl.SSLError) for each in (error, error.__cause__)
+            )
+            raise ApiRefusal(0, type(error).__name__, distrusted=distrusted) from None
         except (ConfigException, ValueError) as error:
             # a token that fits into no header, or a file that is empty when it is read anew
             why = type(error).__name__
@@ -247,8 +196,11 @@ class Cluster:
     async def close(self) -> None:
         """End the watch and every connection."""
         await self.pods.stop()
-        client, self._client = self._client, None
-        if client is not None:
+        clients = [*self._retiring.values(), *([self._client] if self._client is not None else [])]
+        for task in list(self._retiring):
+            task.cancel()
+        self._client = None
+        for client in clients:
             await client.close()
 
 
@@ -256,7 +208,7 @@ async def _read(response: aiohttp.ClientResponse, read: Callable[[bytes], Any]) 
     """What the body of an answer says; raises `ApiRefusal` when it is cut short or makes no sense."""
     try:
         return read(await response.read())
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+    except (*_NO_ANSWER, *_NONSENSE) as error:
         raise ApiRefusal(0, type(error).__name__) from None
 
 
@@ -264,11 +216,11 @@ async def _refusal(response: aiohttp.ClientResponse) -> ApiRefusal:
     async with response:
         try:
             body = json.loads(await response.read())
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
+        except (*_NO_ANSWER, *_NONSENSE):
             body = {}
     words = body.get("message") if isinstance(body, Mapping) else ""
     after = response.headers.get("Retry-After", "")
-    return ApiRefusal(response.status, words if isinstance(words, str) else "", int(after) if after.isdigit() else 0)
+    return ApiRefusal(response.status, words if isinstance(words, str) else "", int(after) if after.isdecimal() else 0)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +13,8 @@ from jupyterhub_vessl.model import kubernetes_names as names
 from jupyterhub_vessl.model.text import bounded
 
 from .base import not_started
-from .kubernetes_clusters import ApiRefusal, Cluster, NoAccess
+from .kubernetes_clusters import ApiRefusal, Cluster
+from .kubernetes_credentials import NoAccess
 from .kubernetes_pods import Event, read_event
 from .kubernetes_watch import scattered
 
@@ -28,6 +29,8 @@ CREATE_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 """Between tries to make a pod."""
 EVENTS_MAX = 100
 BURIAL_SECONDS_MAX = 60.0
+LATE_LOOKS_SECONDS = (5.0, 60.0)
+"""After an undone start, between looks for a pod that the API made late; it works on a request for up to a minute."""
 
 _burials: set[asyncio.Task[None]] = set()
 """Removals that go on after their spawner is gone."""
@@ -109,7 +112,8 @@ class Objects:
                 continue
             if self._is_ours(found) and "deletionTimestamp" not in found["metadata"]:
                 return found  # a try that seemed to fail
-            await self._remove_at_once(_uid(found))
+            if not await self._remove_at_once(_uid(found)):
+                break
         raise self._conflict(taken)
 
     async def find_pod(self) -> Json | None:
@@ -134,18 +138,22 @@ class Objects:
         label = (found["metadata"].get("labels") or {}).get(names.ADMISSION)
         return label == names.label_value(self.place.admission)
 
-    async def _remove_at_once(self, uid: str) -> None:
-        """Remove a pod that nobody waits for; first in good order, since its home may be mounted there."""
-        options = {"gracePeriodSeconds": 1, "preconditions": {"uid": uid}}
-        deadline = time.monotonic() + GOING_SECONDS
-        there = await self._delete("pod", self.place.name, options)
-        while there:
-            await asyncio.sleep(LOOK_SECONDS)
-            found = await self._read("pod", self.place.name)
-            there = found is not None and _uid(found) == uid
-            if there and time.monotonic() > deadline:
-                there = await self._delete("pod", self.place.name, {**options, "gracePeriodSeconds": 0})
-                deadline += GOING_SECONDS
+    async def _remove_at_once(self, uid: str) -> bool:
+        """Remove a pod that nobody waits for; first in good order, since its home may be mounted there.
+
+        False when it is still there, as one is that a finalizer holds.
+        """
+        for grace_seconds in (1, 0):
+            options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": uid}}
+            there = await self._delete("pod", self.place.name, options)
+            deadline = time.monotonic() + GOING_SECONDS
+            while there and time.monotonic() < deadline:
+                await asyncio.sleep(LOOK_SECONDS)
+                found = await self._read("pod", self.place.name)
+                there = found is not None and _uid(found) == uid
+            if not there:
+                return True
+        return False
 
     # -- service --------------------------------------------------------------
 
@@ -197,7 +205,7 @@ class Objects:
             except (ApiRefusal, NoAccess) as error:
                 self.cluster.log.debug("No events of %s: %s", bounded(self.place.name), error)
                 continue
-            found.extend(read_event(raw) for raw in answer["items"])
+            found.extend(read_event(raw) for raw in answer.get("items") or ())
         return found
 
     # -- requests -------------------------------------------------------------
@@ -236,23 +244,34 @@ class Objects:
         return True
 
 
-def bury(objects: Objects) -> None:
-    """Remove a pod that is over, or that could not be stopped, as soon as the API answers; returns at once."""
-    task = asyncio.get_running_loop().create_task(_bury(objects))
+def bury(objects: Objects, *, looks_seconds: Sequence[float] = (0.0,)) -> None:
+    """Remove a pod that is over, or that could not be stopped, as soon as the API answers; returns at once.
+
+    It is looked for after each of these pauses.  A pod that another start has made meanwhile stays.
+    """
+    task = asyncio.get_running_loop().create_task(_bury(objects, looks_seconds))
     _burials.add(task)
     task.add_done_callback(_burials.discard)
 
 
-async def _bury(objects: Objects) -> None:
+async def _bury(objects: Objects, looks_seconds: Sequence[float]) -> None:
+    for pause_seconds in looks_seconds:
+        await asyncio.sleep(pause_seconds)
+        if not await _removed(objects):
+            return
+
+
+async def _removed(objects: Objects) -> bool:
+    """Ask until the API answers; False when it does not let us."""
     pause_seconds, log = 1.0, objects.cluster.log
     while True:
         try:
             await objects.delete_pod(1, patience_seconds=0)
-            return
+            return True
         except (ApiRefusal, NoAccess) as error:
             log.warning("Pod %s is not removed yet: %s", bounded(objects.place.name), error)
             if isinstance(error, ApiRefusal) and error.status == 403:
-                return  # the service finds what belongs to nobody
+                return False  # the service finds what belongs to nobody
         await asyncio.sleep(scattered(pause_seconds))
         pause_seconds = min(pause_seconds * 2, BURIAL_SECONDS_MAX)
 

@@ -6,18 +6,37 @@ decides has no effect here: resources, home, working directory, name of the pod.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jupyterhub.utils import maybe_future
 from pydantic import ValidationError
 
-from jupyterhub_vessl.model.errors import Unavailable
+from jupyterhub_vessl.model.errors import BadInput, Unavailable
 from jupyterhub_vessl.model.text import bounded
 
 from .kubernetes_settings import PodSettings
 
 _REQUIRED, _PREFERRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
+UNUSABLE = {
+    "internal_ssl": "certificates carry the pod's name, which is not known before the admission",
+    "services_enabled": "the hub reaches a pod at its own address, and its Service is for its tcp ports",
+    "enable_user_namespaces": "the offer says which namespace of a cluster workspaces are in",
+}
+"""What JupyterHub and KubeSpawner can do and we cannot, with the reason."""
+
+
+def unusable(spawner: Any) -> list[str]:
+    """The settings of `UNUSABLE` that an operator has switched on."""
+    return [name for name in UNUSABLE if getattr(spawner, name)]
+
+
+def refuse_unusable(spawner: Any, found_before: Iterable[str] = ()) -> None:
+    """Raise `BadInput` for such a setting, rather than ignore it; ``found_before`` are those that were taken back."""
+    for name in (*found_before, *unusable(spawner)):
+        spawner.log.error("Take %s out of the hub's configuration: %s", name, UNUSABLE[name])
+        what = f"The hub's setting {name} cannot be used with workspaces on Kubernetes"
+        raise BadInput(f"{what}.", hint="Tell an admin.")
 
 
 async def pod_settings(spawner: Any) -> PodSettings:

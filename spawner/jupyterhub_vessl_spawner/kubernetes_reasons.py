@@ -16,9 +16,10 @@ from jupyterhub_vessl.model.plan import WorkspacePlan
 from jupyterhub_vessl.model.units import counted, format_bytes, format_cpu
 from jupyterhub_vessl.model.wire import NoticeReport
 
-from .base import End, Step
+from .base import End
 from .kubernetes_pods import Event, Pod
 from .local_process import describe_exit
+from .steps import Step
 
 TELL_ADMIN = "Tell an admin."
 LATER = "Try again later, choose another resource spec, or ask an admin."
@@ -46,6 +47,7 @@ _PART = re.compile(r", (?=\d+ )")
 _TAINT = re.compile(r"\{\s*([^:}\s]+)")
 _AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?[a-zA-Z]{0,2}")
 _QUOTA = re.compile(r"exceeded quota: [^,]*, requested: (.*?), used: (.*?), limited: (.*)", re.DOTALL)
+_RIGHT = re.compile(r'cannot (get|list|create|delete) resource "(pods|services|persistentvolumeclaims)"')
 
 
 class Wait(Enum):
@@ -366,7 +368,9 @@ def _forbidden(words: str) -> Refused:
     if "usage per" in words:
         return Refused("the cluster does not allow a workspace of this size", LATER)
     if "cannot " in words and " resource " in words:
-        return Refused("JupyterHub lacks the right to start anything on the cluster", TELL_ADMIN)
+        right = _RIGHT.search(words)
+        lacking = f"{right[1]} {right[2].replace('persistentvolumeclaims', 'volumes')}" if right else "start anything"
+        return Refused(f"JupyterHub lacks the right to {lacking} on the cluster", TELL_ADMIN)
     return Refused("the cluster does not allow it", TELL_ADMIN)
 
 

@@ -13,12 +13,14 @@ from jupyterhub_vessl.model.lifecycle import EndReason
 from jupyterhub_vessl.model.plan import MountKind, WorkspacePlan
 from jupyterhub_vessl.model.text import bounded
 
-from .base import End, Step, not_started
-from .kubernetes_clusters import ApiRefusal, Cluster, NoAccess
-from .kubernetes_objects import Objects, Place, bury
+from .base import End, not_started
+from .kubernetes_clusters import ApiRefusal, Cluster
+from .kubernetes_credentials import NoAccess
+from .kubernetes_objects import LATE_LOOKS_SECONDS, Objects, Place, bury
 from .kubernetes_pods import Event, Pod
-from .kubernetes_reasons import BROKEN, PULL_ERRORS, asks_for_claims, why_ended, why_gone
+from .kubernetes_reasons import BROKEN, PULL_ERRORS, TELL_ADMIN, asks_for_claims, why_ended, why_gone
 from .kubernetes_waiting import Watchdog
+from .steps import Step
 
 FIRST_EVENTS_SECONDS, EVENTS_SECONDS_MAX = 2.0, 15.0
 """A pod that does not run after the first is asked about; then less and less often."""
@@ -60,6 +62,7 @@ class Session:
         self._made_claim: tuple[str, str] | None = None
         self._ran = resumed
         self._attached = False
+        self._asked_for_pod = False
 
     @property
     def objects(self) -> Objects:
@@ -138,11 +141,12 @@ class Session:
         ``service`` makes the Service's manifest out of the pod's uid.  Raises `ApiRefusal`, `NoAccess`, `NotStarted`.
         """
         self.attach()
-        self.cluster.pods.hurry()
         go(Step(32, "Preparing its home"))
+        self._refuse_without_sight(await self.cluster.pods.lacking_right(self.cluster.pace.request_seconds))
         uid = await self.objects.ensure_claim(home)
         self._made_claim = (home["metadata"]["name"], uid) if uid else None
         go(Step(34, "Asking the cluster for a place"))
+        self._asked_for_pod = True
         made = await self.objects.create_pod(pod)
         self.place = self.place.model_copy(update={"uid": made["metadata"]["uid"]})
         self._made_seconds = time.monotonic()
@@ -169,6 +173,7 @@ class Session:
                 raise not_started(TAKEN_AWAY)
             else:
                 watchdog.check(now)
+            self._refuse_without_sight(pods.lacking)
             if now >= look_seconds:
                 of_claims = claims if pod is not None and asks_for_claims(pod) else ()
                 events = await self.objects.events(self.place.uid, of_claims)
@@ -176,6 +181,13 @@ class Session:
                 look_seconds = time.monotonic() + pause_seconds
                 continue
             await self._sleep(min(look_seconds - now, watchdog.next_seconds(now)))
+
+    def _refuse_without_sight(self, lacking: str) -> None:
+        """A pod that the hub may not see is not started: nobody would learn that it runs, or that it ended."""
+        if lacking:
+            words = "Cluster %s: nothing can start, because the hub's Role lacks the verb %s for pods"
+            self.cluster.log.error(words, bounded(self.cluster.name), lacking)
+            raise not_started(f"JupyterHub lacks the right to {lacking} pods on the cluster", hint=TELL_ADMIN)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
@@ -189,6 +201,7 @@ class Session:
         The home stays, except one that was made for this start and in which nothing has run.
         """
         self.attach()
+        left = False
         try:
             await self._end_pod(grace_seconds)
             if with_service:
@@ -197,9 +210,12 @@ class Session:
                 await self.objects.delete_claim(*self._made_claim)
         except (ApiRefusal, NoAccess) as error:
             self.cluster.log.warning("Pod %s could not be removed now: %s", bounded(self.place.name), error)
-            bury(self.objects)
+            left = True
         finally:
             self.detach()
+        unanswered = self._asked_for_pod and not self.place.uid  # it may be made yet
+        if left or unanswered:
+            bury(self.objects, looks_seconds=((0.0,) if left else ()) + (LATE_LOOKS_SECONDS if unanswered else ()))
 
     async def _end_pod(self, grace_seconds: int) -> None:
         objects, patience = self.objects, STOP_PATIENCE_SECONDS

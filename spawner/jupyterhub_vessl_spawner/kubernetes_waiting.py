@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from jupyterhub_vessl.model.plan import WorkspacePlan
 
-from .base import Step, not_started
+from .base import not_started
 from .kubernetes_pods import Event, Pod
 from .kubernetes_reasons import PULL_HOPELESS, Wait, failed_start, why_waiting
+from .steps import Step
 
 BACK_OFFS_MAX = 2
 """How often fetching an image may be put off; the second time is about a quarter of a minute after the first."""

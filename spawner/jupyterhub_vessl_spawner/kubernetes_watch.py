@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,7 +33,7 @@ LIST_SECONDS = 20.0
 FIRST_PAUSE_SECONDS = 0.5
 SILENCE_SECONDS = 15
 """How long after its time the server may take to end a watch, before it counts as gone."""
-GONE = 410
+FORBIDDEN, GONE = 403, 410
 
 Listener = Callable[[Pod, bool], None]
 """Told that a pod is new or has changed (False), or what it was when it vanished (True)."""
@@ -54,6 +55,10 @@ class PodWatch:
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
+        self._doing = "list"
+        self._followed_seconds = math.inf
+        self._lacking, self._expired, self._tries = "", False, 0
+        self._tried = asyncio.Event()
 
     # -- for spawners ---------------------------------------------------------
 
@@ -86,9 +91,28 @@ class PodWatch:
             await asyncio.wait_for(self._listed.wait(), seconds)
         return self._listed.is_set()
 
-    def hurry(self) -> None:
-        """Try again now if the API did not answer: somebody waits."""
+    async def lacking_right(self, seconds: float) -> str:
+        """The verb, ``list`` or ``watch``, that the hub may not do with pods; empty when none is known to be missing.
+
+        Unless all is well it is tried now, and waited for at most this long.
+        """
         self._wanted.set()
+        if self._lacking or not self._tried.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._outcome(), seconds)
+        return self._lacking
+
+    async def _outcome(self) -> None:
+        """Wait for the first try to end, and while a right is missing for one that begins from now on."""
+        begun = self._tries
+        while not self._tried.is_set() or (self._lacking and self._tries == begun):
+            self._tried.clear()
+            await self._tried.wait()
+
+    @property
+    def lacking(self) -> str:
+        """The same as it was found at the last try."""
+        return self._lacking
 
     def listen(self, name: str, listener: Listener) -> None:
         """Have ``listener`` told about the pod with this name, instead of any other before."""
@@ -109,29 +133,31 @@ class PodWatch:
     async def _run(self) -> None:
         version, pause_seconds = "", FIRST_PAUSE_SECONDS
         while True:
-            begun_seconds = time.monotonic()
+            self._wanted.clear()
+            self._tries += 1
+            self._followed_seconds, told_seconds = math.inf, 0.0
             try:
-                if not version:
-                    version = await self._list()
-                    pause_seconds = FIRST_PAUSE_SECONDS
-                    self._recovered()
-                version = await self._follow(version)
-                if time.monotonic() - begun_seconds > FIRST_PAUSE_SECONDS:
-                    continue
+                version = await self._follow(version or await self._list())
             except HistoryLost:
                 version = ""
-                pause_seconds = FIRST_PAUSE_SECONDS
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # whatever it is, there is no hub without this watch
-                version = ""
+                version, told_seconds = "", getattr(error, "retry_after_seconds", 0.0)
                 await self._failed(error)
+            lasted_seconds = time.monotonic() - self._followed_seconds
+            if lasted_seconds > pause_seconds:  # a list alone does not count: lists are what is dear
+                pause_seconds = FIRST_PAUSE_SECONDS
+            if version and lasted_seconds > FIRST_PAUSE_SECONDS:
+                continue
+            await asyncio.sleep(min(told_seconds, self._cluster.pace.retry_seconds_max))
             await self._pause(pause_seconds)
             pause_seconds = min(pause_seconds * 2, self._cluster.pace.retry_seconds_max)
 
     async def _list(self) -> str:
         """Learn of all pods at once; returns the version from which to follow."""
         begun_seconds, token = time.monotonic(), ""
+        self._doing = "list"
         found: dict[str, Pod] = {}
         while True:
             pods, version, token = await self._cluster.ask(
@@ -156,6 +182,7 @@ class PodWatch:
 
     async def _follow(self, version: str) -> str:
         """Take changes until the server ends the watch, as it does after a time; returns the newest version."""
+        self._doing = "watch"
         seconds = max(1, round(scattered(self._cluster.pace.watch_seconds)))
         response = await self._cluster.response(
             "list_namespaced_pod",
@@ -168,6 +195,8 @@ class PodWatch:
             timeout=aiohttp.ClientTimeout(total=seconds + SILENCE_SECONDS),
         )
         async with response:
+            self._followed_seconds = time.monotonic()
+            self._recovered()
             async for line in _lines(response.content):
                 change = json.loads(line)
                 thing = change["object"]
@@ -205,28 +234,35 @@ class PodWatch:
 
     async def _failed(self, error: Exception) -> None:
         status = getattr(error, "status", None)
-        if status == GONE:  # of a list that took longer than the server remembers
+        expired, self._expired = self._expired, status == GONE
+        if self._expired and not expired:  # of a list that took longer than the server remembers, for once
             return
+        self._lacking = self._doing if status == FORBIDDEN else ""
+        self._tried.set()
         if not self._trouble:
             self._trouble = bounded(error) or type(error).__name__
             self._cluster.log.warning(
                 "Cluster %s: %s. What was last known of its pods counts until it answers again.",
                 bounded(self._cluster.name),
-                self._trouble,
+                f"{self._trouble}{self._right()}",
             )
-        if status == 401:
+        if getattr(error, "asks_for_credentials", False):
             try:
                 await self._cluster.sign_in(again=True)
             except Exception as why:
                 self._cluster.log.warning("Cluster %s: %s", bounded(self._cluster.name), bounded(why))
 
+    def _right(self) -> str:
+        return f" (the hub's Role lacks the verb {self._lacking} of pods)" if self._lacking else ""
+
     def _recovered(self) -> None:
+        self._lacking, self._expired = "", False
+        self._tried.set()
         if self._trouble:
             self._trouble = ""
             self._cluster.log.info("Cluster %s answers again", bounded(self._cluster.name))
 
     async def _pause(self, seconds: float) -> None:
-        self._wanted.clear()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._wanted.wait(), scattered(seconds))
 
@@ -241,7 +277,7 @@ def _read_page(body: bytes) -> tuple[dict[str, Pod], str, str]:
     gc.disable()
     try:
         page = json.loads(body)
-        pods = {raw["metadata"]["name"]: read_pod(raw) for raw in page["items"]}
+        pods = {raw["metadata"]["name"]: read_pod(raw) for raw in page["items"] or ()}
         return pods, page["metadata"]["resourceVersion"], page["metadata"].get("continue") or ""
     finally:
         if collects:

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from jupyterhub_vessl.cli import volume_wait
 from jupyterhub_vessl.cli.app import cli
+from jupyterhub_vessl.ledger.volumes import save_volume, volume_by_name
+from jupyterhub_vessl.model.volume_rules import MAY_GO_BACK
 from jupyterhub_vessl.service.volume_keeper import VolumeKeeper
 
 GIB = 2**30
@@ -210,3 +212,19 @@ async def test_wrong_usage_exits_2_and_asks_nobody(run):
     ):
         assert (await run(*arguments, who="nonsense")).exit_code == 2, arguments
     assert (await run("list", who="nonsense")).exit_code == 1
+
+
+async def test_where_growth_is_refused_it_says_what_the_size_can_go_back_to(service, run, run_json, keep):
+    await run_json("create", "models", *CLUSTER, "--team", "vision=rw")
+    await keep()
+    core = service.parts.core
+
+    def refuse(connection):
+        known = volume_by_name(connection, "acme", "models")
+        save_volume(connection, known.model_copy(update={"reason": f"The quota is used up. {MAY_GO_BACK}"}))
+
+    assert "go back" not in (await run("grow", "models", "30Gi")).stdout
+    await core.database.run(refuse)
+    assert "30 GiB; it can go back to 20 GiB" in (await run("show", "models")).stdout
+    assert (await run_json("grow", "models", "20Gi"))["size_bytes"] == 20 * GIB
+    assert "go back" not in (await run("show", "models")).stdout

@@ -15,6 +15,7 @@ from jupyterhub_vessl import hub_setup, setup_vessl
 from jupyterhub_vessl.demo.settings import PACKAGED_OFFER
 
 ACCESS = "access:services!service=vessl"
+OWN = "custom:vessl:workspace!user"
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_an_empty_config_becomes_a_whole_hub(tmp_path: Path) -> None:
     assert c.JupyterHub.authenticator_class == "vessl-oidc"
     assert c.VesslLocalSpawner.data_dir == str(tmp_path / "data")
     assert c.VesslOIDCAuthenticator.offer_file == str(tmp_path / "vessl.yaml")
-    assert c.JupyterHub.extra_user_scopes == {ACCESS}
+    assert c.JupyterHub.extra_user_scopes == {ACCESS, OWN}
     assert Path(c.JupyterHub.template_paths[0], "spawn.html").is_file()
 
 
@@ -120,7 +121,7 @@ def test_what_an_admin_set_is_kept(tmp_path: Path) -> None:
     setup_vessl(c)
     assert c.JupyterHub.services[0] is own_service
     assert c.JupyterHub.load_roles[0] is own_role
-    assert c.JupyterHub.extra_user_scopes == {"shares!user", ACCESS}
+    assert c.JupyterHub.extra_user_scopes == {"shares!user", ACCESS, OWN}
     assert c.JupyterHub.template_paths[0] == str(tmp_path)
     assert len(c.JupyterHub.template_paths) == 2
     assert c.JupyterHub.default_url == "/hub/home"
@@ -156,7 +157,7 @@ def test_a_set_that_an_admin_extends_without_assigning_it_keeps_both_parts() -> 
     c.JupyterHub.extra_user_scopes.update({"shares!user"})
     setup_vessl(c)
     setup_vessl(c)
-    assert JupyterHub(config=c).extra_user_scopes == {"shares!user", ACCESS}
+    assert JupyterHub(config=c).extra_user_scopes == {"shares!user", ACCESS, OWN}
 
 
 def test_reading_an_empty_trait_before_does_not_count_as_setting_it() -> None:
@@ -184,7 +185,7 @@ def test_a_user_role_that_the_admin_replaced_gets_the_right_to_open_the_service(
     c = Config()
     c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "shares!user"]}]
     setup_vessl(c)
-    assert roles(c)["user"]["scopes"] == ["self", "shares!user", ACCESS]
+    assert roles(c)["user"]["scopes"] == ["self", "shares!user", ACCESS, OWN]
     assert [role["name"] for role in c.JupyterHub.load_roles].count("user") == 1
 
 
@@ -192,7 +193,7 @@ def test_a_user_role_that_the_admin_replaced_gets_the_right_to_open_the_service(
 def test_on_jupyterhub_5_people_keep_their_own_rights() -> None:
     c = Config()
     setup_vessl(c)
-    assert roles(c)["user"]["scopes"] == ["self", ACCESS]
+    assert roles(c)["user"]["scopes"] == ["self", ACCESS, OWN]
     assert "extra_user_scopes" not in c.JupyterHub
     assert "start:servers" not in roles(c)["vessl-service"]["scopes"]
 
@@ -279,3 +280,39 @@ def test_workspaces_run_on_kubernetes_when_asked_for() -> None:
     assert c.JupyterHub.spawner_class == "vessl-kubernetes"
     with pytest.raises(ValueError, match="local, kubernetes"):
         setup_vessl(Config(), cluster="slurm")
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("JupyterHub", "internal_ssl"),
+        ("KubeSpawner", "services_enabled"),
+        ("VesslKubernetesSpawner", "enable_user_namespaces"),
+    ],
+)
+def test_a_setting_that_pods_cannot_follow_stops_the_hub_with_its_name(tmp_path, section, name):
+    c = Config()
+    c[section][name] = True
+    with pytest.raises(ValueError, match=f"{section}.{name} does not work with vessl-kubernetes"):
+        setup_vessl(c, offer=tmp_path / "vessl.yaml", cluster="kubernetes")
+    c[section][name] = False
+    setup_vessl(c, offer=tmp_path / "vessl.yaml", cluster="kubernetes")
+
+
+def test_a_service_that_is_listed_under_a_url_is_reached_there_by_workspaces(tmp_path):
+    c = Config()
+    c.JupyterHub.services = [{"name": "vessl", "url": "http://hub:8200", "api_token": "x" * 32}]
+    setup_vessl(c, offer=tmp_path / "vessl.yaml", cluster="kubernetes")
+    assert c.VesslSpawnerMixin.service_url == "http://127.0.0.1:8200/services/vessl/"
+    assert c.VesslSpawnerMixin.workspace_service_url == "http://hub:8200/services/vessl/"
+
+
+def test_the_token_of_a_server_stands_for_its_workspace_beside_what_an_admin_gave_it(tmp_path):
+    c = Config()
+    setup_vessl(c, offer=tmp_path / "vessl.yaml")
+    assert c.Spawner.server_token_scopes[-1] == "custom:vessl:workspace!server"
+    assert set(c.JupyterHub.custom_scopes) == {"custom:vessl:workspace"}
+    other = Config()
+    other.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "shares!user"]
+    setup_vessl(other, offer=tmp_path / "vessl.yaml")
+    assert other.Spawner.server_token_scopes[2:] == ["shares!user", "custom:vessl:workspace!server"]

@@ -87,6 +87,17 @@ async def test_a_notebooks_token_cannot_reach_billing(demo, mia):
     ]:
         status, answer = await notebook.vessl(verb, path, body)
         assert status in (401, 403), answer
+    own = f"workspaces/{(await mia.workspace())['id']}"
+    status, shown = await notebook.vessl("GET", f"{own}/status")
+    assert (status, shown["workspace"]["state"]) == (200, "running"), shown
+    status, shown = await notebook.vessl("PUT", f"{own}/ports/app", {"port": 3000})
+    assert (status, [port["name"] for port in shown["ports"]]) == (200, ["app"])
+    for verb, path in [("DELETE", own), ("POST", f"{own}/start"), ("GET", f"workspaces/{'0' * 32}")]:
+        status, answer = await notebook.vessl(verb, path, {} if verb == "POST" else None)
+        assert status in (401, 403, 404), answer
+    _, identity = await notebook.hub("GET", "user")
+    assert not [scope for scope in identity["scopes"] if scope.startswith("access:services")]
+    assert environment["VESSL_SERVICE_URL"].endswith("/services/vessl/")
 
 
 async def test_somebody_else_cannot_see_or_stop_a_workspace(demo, mia):

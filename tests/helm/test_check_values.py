@@ -18,7 +18,7 @@ from jupyterhub_vessl.helm_rules import check_values
 SECRET = "hunter2-hunter2"
 GOOD = load("one-gpu-cluster")
 SERVICE = GOOD["hub"]["services"]["vessl"]
-SERVE = SERVICE["command"][2]
+SERVE = " ".join(SERVICE["command"])
 
 
 def check(*arguments):
@@ -85,6 +85,18 @@ MISTAKES = {
         hub(config={"JupyterHub": {"authenticator_class": "dummy"}}),
         *("hub.config.JupyterHub.authenticator_class", "vessl-oidc"),
     ),
+    "a Service for every pod": (
+        hub(config={"KubeSpawner": {"services_enabled": True}}),
+        *("hub.config.KubeSpawner.services_enabled", "cannot be used"),
+    ),
+    "a namespace for everybody": (
+        hub(config={"VesslKubernetesSpawner": {"enable_user_namespaces": True}}),
+        *("hub.config.VesslKubernetesSpawner.enable_user_namespaces", "the offer says"),
+    ),
+    "certificates inside": (
+        hub(config={"JupyterHub": {"internal_ssl": True}}),
+        *("hub.config.JupyterHub.internal_ssl", "cannot be used"),
+    ),
     "no setup": (hub(extraConfig={"vessl": "pass"}), "hub.extraConfig", "setup_vessl(c"),
     "no service": (hub(services={"vessl": None}), "hub.services.vessl", "url and command"),
     "no command": (hub(services={"vessl": {"command": None}}), "hub.services.vessl.command", "is missing"),
@@ -92,11 +104,11 @@ MISTAKES = {
         *(hub(services={"vessl": {"command": ["sleep", "1"]}}), "hub.services.vessl.command", "jupyterhub-vessl serve"),
     ),
     "listens for itself only": (
-        hub(services={"vessl": {"command": SERVE.replace(" --ip 0.0.0.0", "")}}),
+        hub(services={"vessl": {"command": SERVE.replace(" --ip=0.0.0.0", "")}}),
         *("hub.services.vessl.command", "--ip 0.0.0.0"),
     ),
     "another offer": (
-        hub(services={"vessl": {"command": SERVE.replace("--offer /usr", "--offer /opt")}}),
+        hub(services={"vessl": {"command": SERVE.replace("--offer=/usr", "--offer=/opt")}}),
         *("hub.services.vessl.command", "/usr/local/etc/jupyterhub/vessl.yaml"),
     ),
     "an address for the hub's pod only": (

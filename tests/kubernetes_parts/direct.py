@@ -65,6 +65,13 @@ class DirectAccess:
         options: Json = {} if grace_seconds is None else {"gracePeriodSeconds": grace_seconds}
         self._registry.delete(KINDS[plural], namespace, name, options)
 
+    async def annotate_pods(self, count: int, values: int, *, namespace: str = "default", prefix: str = "pod") -> None:
+        """Give the first ``count`` pods that `seed_pods` named a new annotation in turn, ``values`` times in all."""
+        for number in range(values):
+            annotation = {"metadata": {"annotations": {"change": f"{self._store.number}"}}}
+            self.patch("pods", namespace, f"{prefix}-{number % count}", annotation)
+            await asyncio.sleep(0)  # so that a watch hears of one at a time
+
     def seed_pods(
         self,
         count: int,

@@ -39,7 +39,7 @@ class Fault:
     resource: str | None
     name: str | None
     refused: Refused | None
-    delay_seconds: float = 0.0
+    delay_seconds: float
 
     def meets(self, verb: str, target: Target) -> bool:
         """Whether it is about a request; that uses up one time."""
@@ -53,12 +53,41 @@ class Fault:
 
 
 class Faults:
-    """All faults that are switched on."""
+    """All faults that are switched on.
+
+    Attributes
+    ----------
+    expired
+        Set while nobody's credentials are taken.
+    """
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
         self.expired = False
+
+    def add(self, *, refused: Refused | None, delay_seconds: float = 0.0, **selected: Any) -> int:
+        """Switch one on; ``selected`` are further fields of `Fault`.  Returns its number."""
+        fault = Fault(next(self._numbers), refused=refused, delay_seconds=delay_seconds, **selected)
+        self._faults.append(fault)
+        return fault.number
+
+    def heal(self, number: int | None) -> None:
+        """Switch one off, or all."""
+        self._faults = [fault for fault in self._faults if number is not None and fault.number != number]
+
+    def meeting(self, verb: str, target: Target) -> Iterator[Fault]:
+        """The faults that a request meets."""
+        for fault in self._faults:
+            if fault.meets(verb, target):
+                yield fault
+        self._faults = [fault for fault in self._faults if fault.times != 0]
+
+
+class FaultSwitches:
+    """The switches of a test for what goes wrong with requests."""
+
+    _faults: Faults
 
     def fail(
         self,
@@ -72,42 +101,40 @@ class Faults:
         reason: str | None = None,
         retry_after_seconds: int | None = None,
     ) -> int:
-        """Answer with a status; returns a number for `heal`."""
+        """Answer the next ``times`` requests (None: all) with a status; returns a number for `heal`."""
         details: dict[str, Any] = {} if retry_after_seconds is None else {"retryAfterSeconds": retry_after_seconds}
         text = message or _MESSAGES.get(status, f"failed with {status} by the test")
-        return self._add(times, verb, resource, name, Refused(status, text, reason=reason, **details))
+        refused = Refused(status, text, reason=reason, **details)
+        return self._faults.add(times=times, verb=verb, resource=resource, name=name, refused=refused)
+
+    def delay(
+        self, seconds: float, *, times: int | None = None, verb: str | None = None, resource: str | None = None
+    ) -> int:
+        """Answer late; returns a number for `heal`."""
+        selected: dict[str, Any] = {"times": times, "verb": verb, "resource": resource, "name": None}
+        return self._faults.add(refused=None, delay_seconds=seconds, **selected)
 
     def deny_by_webhook(
-        self, webhook: str, message: str, *, resource: str | None, verb: str | None, times: int | None
-    ) -> int:
-        """Deny as a validating admission webhook; returns a number for `heal`."""
-        text = f'admission webhook "{webhook}" denied the request: {message}'
-        return self._add(times, verb, resource, None, Refused(403, text))
-
-    def delay(self, seconds: float, *, times: int | None, verb: str | None, resource: str | None) -> int:
-        """Answer late; returns a number for `heal`."""
-        return self._add(times, verb, resource, None, None, seconds)
-
-    def _add(
         self,
-        times: int | None,
-        verb: str | None,
-        resource: str | None,
-        name: str | None,
-        refused: Refused | None,
-        delay_seconds: float = 0.0,
+        webhook: str = "policy.example.com",
+        message: str = "not allowed here",
+        *,
+        resource: str | None = "pods",
+        verb: str | None = "create",
+        times: int | None = None,
     ) -> int:
-        fault = Fault(next(self._numbers), times, verb, resource, name, refused, delay_seconds)
-        self._faults.append(fault)
-        return fault.number
+        """Deny requests as a validating admission webhook; returns a number for `heal`."""
+        text = f'admission webhook "{webhook}" denied the request: {message}'
+        return self.fail(403, times=times, verb=verb, resource=resource, message=text)
 
     def heal(self, number: int | None = None) -> None:
-        """Switch one fault off, or all."""
-        self._faults = [fault for fault in self._faults if number is not None and fault.number != number]
+        """Switch off one of `fail`, `delay` and `deny_by_webhook`, or all of them."""
+        self._faults.heal(number)
 
-    def meeting(self, verb: str, target: Target) -> Iterator[Fault]:
-        """The faults that a request meets."""
-        for fault in self._faults:
-            if fault.meets(verb, target):
-                yield fault
-        self._faults = [fault for fault in self._faults if fault.times != 0]
+    def expire_credentials(self) -> None:
+        """401 for everybody."""
+        self._faults.expired = True
+
+    def renew_credentials(self) -> None:
+        """The end of that."""
+        self._faults.expired = False

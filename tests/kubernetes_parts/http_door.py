@@ -107,6 +107,7 @@ class Door:
         try:
             check_access(rules, verb, target)
             for fault in list(self._faults.meeting(verb, target)):
+                await request.read()  # what a client asked for is done also when it does not wait for the answer
                 await asyncio.sleep(fault.delay_seconds)
                 if fault.refused is not None:
                     raise fault.refused

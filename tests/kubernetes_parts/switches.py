@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from .cluster import Cluster
-from .faults import Faults
+from .faults import FaultSwitches
 from .http_door import Door
 from .kinds import KINDS
 from .problems import Refused
@@ -16,14 +16,13 @@ from .store import Store
 _LOW = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 512Mi. "
 
 
-class Switches:
+class Switches(FaultSwitches):
     """Faults of the server, and what happens to pods."""
 
     _cluster: Cluster
     _registry: Registry
     _store: Store
     _door: Door
-    _faults: Faults
 
     # the server --------------------------------------------------------------------------------------------------
 
@@ -34,53 +33,6 @@ class Switches:
     def stop_hanging(self) -> None:
         """Answer again, also what was asked in the meantime."""
         self._door.wake()
-
-    def fail(
-        self,
-        status: int,
-        *,
-        times: int | None = 1,
-        verb: str | None = None,
-        resource: str | None = None,
-        name: str | None = None,
-        message: str | None = None,
-        reason: str | None = None,
-        retry_after_seconds: int | None = None,
-    ) -> int:
-        """Answer the next ``times`` requests (None: all) with a status; returns a number for `heal`."""
-        selected = {"times": times, "verb": verb, "resource": resource, "name": name}
-        words = {"message": message, "reason": reason, "retry_after_seconds": retry_after_seconds}
-        return self._faults.fail(status, **selected, **words)  # type: ignore[arg-type]
-
-    def delay(
-        self, seconds: float, *, times: int | None = None, verb: str | None = None, resource: str | None = None
-    ) -> int:
-        """Answer late; returns a number for `heal`."""
-        return self._faults.delay(seconds, times=times, verb=verb, resource=resource)
-
-    def deny_by_webhook(
-        self,
-        webhook: str = "policy.example.com",
-        message: str = "not allowed here",
-        *,
-        resource: str | None = "pods",
-        verb: str | None = "create",
-        times: int | None = None,
-    ) -> int:
-        """Deny requests as a validating admission webhook; returns a number for `heal`."""
-        return self._faults.deny_by_webhook(webhook, message, resource=resource, verb=verb, times=times)
-
-    def heal(self, number: int | None = None) -> None:
-        """Switch off one of `fail`, `delay` and `deny_by_webhook`, or all of them."""
-        self._faults.heal(number)
-
-    def expire_credentials(self) -> None:
-        """401 for everybody."""
-        self._faults.expired = True
-
-    def renew_credentials(self) -> None:
-        """The end of that."""
-        self._faults.expired = False
 
     def forget_history(self) -> None:
         """410 for old versions and for lists to be continued; open watches get an ERROR."""

@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from jupyterhub_vessl.ledger.volumes import (
     LivingVolumes,
+    clusters_with_claim,
     end_volume,
     insert_volume,
-    is_claim_known,
     known_claims,
     let_go_before,
     list_volumes,
@@ -83,6 +83,5 @@ def test_claims_are_known_while_they_live_and_when_they_were_let_go(connection):
     for volume_id in ("b" * 32, "c" * 32):
         end_volume(connection, volume_id, 9)
     assert known_claims(connection) == {"mine", "declared"}
-    assert is_claim_known(connection, ("gpu",), "declared")
-    assert not is_claim_known(connection, ("gpu",), "gone")
-    assert not is_claim_known(connection, ("other",), "mine")
+    assert clusters_with_claim(connection, "declared") == clusters_with_claim(connection, "mine") == {"gpu"}
+    assert clusters_with_claim(connection, "gone") == frozenset()

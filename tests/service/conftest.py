@@ -72,6 +72,10 @@ class StandInHub:
             user = name.removeprefix("notebook-")
             scopes = [f"access:servers!server={user}/"]
             return web.json_response({"kind": "user", "name": user, "groups": GROUPS[user], "scopes": scopes})
+        if name.startswith("workspace-"):  # the token of a person's default server
+            user = name.removeprefix("workspace-")
+            scopes = [f"access:servers!server={user}/", f"custom:vessl:workspace!server={user}/"]
+            return web.json_response({"kind": "user", "name": user, "groups": GROUPS[user], "scopes": scopes})
         if name not in GROUPS:
             return web.json_response({"message": "no"}, status=403)
         scopes = ["access:services!service=vessl"]

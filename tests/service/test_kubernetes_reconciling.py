@@ -17,6 +17,7 @@ from jupyterhub_vessl.model import kubernetes_names as names
 from jupyterhub_vessl.model.money import HOUR_MS
 from jupyterhub_vessl.model.volumes import VolumeState
 from jupyterhub_vessl.offer import parse_offer
+from jupyterhub_vessl.service.orphans import GRACE_MS
 from jupyterhub_vessl.service.volume_keeper import VolumeKeeper
 
 OFFER = """\
@@ -284,7 +285,7 @@ async def test_claims_that_nothing_owns_are_told_to_admins_once(
 
 @pytest.mark.offer("orphan_volumes: report", "orphan_volumes: delete")
 async def test_where_orphans_are_deleted_only_what_was_ours_goes(
-    service, apis, clusters, reconciler, carrier, report_ends
+    service, apis, clusters, reconciler, carrier, report_ends, clock
 ):
     there, gone, _ = await left_over(service, apis, carrier)
     await reconciler.look_at_claims()
@@ -293,12 +294,16 @@ async def test_where_orphans_are_deleted_only_what_was_ours_goes(
     await apis["main"].come_back()
     await reconciler.look_at_claims()  # seen again, and not twice in a row
     assert {thing["metadata"]["name"] for thing in apis["main"].objects("persistentvolumeclaims")} == there
+    for _ in range(2):
+        await reconciler.look_at_claims()
+    assert {thing["metadata"]["name"] for thing in apis["main"].objects("persistentvolumeclaims")} == there
+    clock.ms += GRACE_MS
     apis["main"].fail(403, verb="delete", resource="persistentvolumeclaims")
     for _ in range(3):
         await reconciler.look_at_claims()
     left = {thing["metadata"]["name"] for thing in apis["main"].objects("persistentvolumeclaims")}
     assert there - left == {names.home_claim(gone)}
-    assert len(await told(service, "storage-orphan")) == 2
+    assert len(await told(service, "storage-orphan")) == 3  # of each, and of the deletion
 
 
 # -- the storage registry on this cluster -------------------------------------------------------

@@ -248,9 +248,9 @@ def test_a_new_workspace_takes_the_first_free_server(taken, free):
 def test_the_bar_warns_in_words_and_is_red_only_below_zero():
     plenty = pill(credits())
     assert (plenty.tone, plenty.warning) == ("", "")
-    low = pill(credits(pause_ms=NOW_MS + 5 * HOUR_MS))
+    low = pill(credits(pause_ms=NOW_MS + 5 * HOUR_MS, tone="low", warning="only 5 h left"))
     assert (low.tone, low.warning) == ("low", "only 5 h left")
-    below = pill(credits(balance_micros=-1, empty_ms=NOW_MS))
+    below = pill(credits(balance_micros=-1, empty_ms=NOW_MS, tone="below", warning="below zero"))
     assert (below.tone, below.warning) == ("below", "below zero")
     idle = pill(credits(rate_micros_per_hour=0, empty_ms=None, pause_ms=None))
     assert (idle.rate, idle.until, idle.tone) == (None, None, "")

@@ -6,13 +6,16 @@ import pytest
 
 from jupyterhub_vessl.service.api.routes import ROUTES
 
-WHO = ("", "nonsense", "zoe", "vic", "tom", "mia", "max", "ada", "notebook-mia", "spawner", "other-service")
+WHO = ("", "nonsense", "zoe", "vic", "tom", "mia", "max", "ada", "notebook-mia", "workspace-mia", "workspace-tom")
+WHO += ("spawner", "other-service")
 PEOPLE = ("zoe", "vic", "tom", "mia", "max", "ada")
 BODIES = {
     "admissions": {"user": "tom", "groups": [], "key": "12345678"},
     "admissions/{admission}/ready": {},
     "admissions/{admission}/ended": {"reason": "user"},
     "admissions/{admission}/notice": {"kind": "restarted", "restarts": 1},
+    "admissions/{admission}/addresses": {"addresses": {}},
+    "workspaces/{workspace}/ports/{port}": {"port": 3000},
     "form": {"user": "tom"},
     "organizations/{organization}/top-ups": {"amount": "20", "reference": "r"},
     "organizations/{organization}/refunds": {"top_up": "paid", "amount": "1", "reference": "back"},
@@ -28,13 +31,18 @@ QUERIES = {
 }
 # who gets through to what the route is about; everybody else is refused
 WORKSPACE_OF_MIA = {"mia", "max", "ada"}
+MIA_AND_ITSELF = {"mia", "workspace-mia"}
 EXPECTED = {
     "GET me": set(PEOPLE),
     "GET offer": set(PEOPLE),
     "GET workspaces": set(PEOPLE),
-    "GET workspaces/{workspace}": WORKSPACE_OF_MIA,
+    "GET workspaces/{workspace}": WORKSPACE_OF_MIA | MIA_AND_ITSELF,
     "DELETE workspaces/{workspace}": WORKSPACE_OF_MIA,
-    "POST workspaces/{workspace}/{action}": WORKSPACE_OF_MIA,
+    "POST workspaces/{workspace}/start": {"mia"},
+    "POST workspaces/{workspace}/pause": WORKSPACE_OF_MIA | MIA_AND_ITSELF,
+    "GET workspaces/{workspace}/status": WORKSPACE_OF_MIA | MIA_AND_ITSELF,
+    "PUT workspaces/{workspace}/ports/{port}": MIA_AND_ITSELF,
+    "DELETE workspaces/{workspace}/ports/{port}": MIA_AND_ITSELF,
     "GET organizations/{organization}/balance": set(PEOPLE) - {"zoe"},
     "GET organizations/{organization}/ledger": set(PEOPLE) - {"zoe"},
     "POST organizations/{organization}/top-ups": {"ada"},
@@ -60,6 +68,7 @@ EXPECTED = {
     "POST admissions/{admission}/ready": {"spawner"},
     "POST admissions/{admission}/ended": {"spawner"},
     "POST admissions/{admission}/notice": {"spawner"},
+    "POST admissions/{admission}/addresses": {"spawner"},
     "GET health": set(WHO),
     "GET openapi.json": set(WHO),
 }
@@ -72,7 +81,7 @@ def test_every_route_has_an_expectation():
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.verb} {route.path}")
 async def test_only_the_right_callers_get_through(service, route):
     admission_id, workspace_id = await service.run("mia")
-    values = {"workspace": workspace_id, "admission": admission_id, "organization": "acme", "action": "pause"}
+    values = {"workspace": workspace_id, "admission": admission_id, "organization": "acme", "port": "app"}
     await service.call("POST", "organizations/acme/top-ups", "ada", {"amount": "20", "reference": "paid"})
     _, granted = await service.call("POST", "organizations/acme/grants", "ada", {"amount": "1", "reference": "given"})
     values["grant"] = granted["grant"]["id"]
@@ -81,13 +90,15 @@ async def test_only_the_right_callers_get_through(service, route):
     path = re.sub(r"{(\w+)}", lambda match: values[match[1]], route.path) + QUERIES.get(route.path, "")
     through = set()
     for who in WHO:
+        if route.path.endswith("ports/{port}"):
+            await service.call("PUT", path, "mia", {"port": 3000})
         status, body = await service.call(route.verb, path, who, BODIES.get(route.path, {}))
         refused = status in (401, 403, 404) and body.get("code") != "bad_input"
         # an admission that is refused for its content was still let in
         if not refused or (route.path == "admissions" and who == "spawner"):
             through.add(who)
         assert status < 500, (who, body)
-        if who in ("", "nonsense", "notebook-mia") and route.caller == "person":
+        if who in ("", "nonsense", "notebook-mia") and route.caller in ("person", "workspace"):
             assert status == 401
     assert through == EXPECTED[f"{route.verb} {route.path}"]
 
@@ -195,3 +206,16 @@ async def test_the_openapi_document_describes_every_route(service):
     names = set(document["components"]["schemas"])
     used = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
     assert used <= names
+
+
+async def test_a_servers_token_stands_for_its_own_workspace_and_for_nothing_else(service):
+    _, workspace_id = await service.run("mia")
+    status, view = await service.call("GET", f"workspaces/{workspace_id}", "workspace-mia")
+    assert (status, view["user"]) == (200, "mia")
+    _, other_id = await service.run("mia", server_name="other")
+    for path in (f"workspaces/{other_id}", f"workspaces/{other_id}/status", f"workspaces/{'0' * 32}"):
+        assert (await service.call("GET", path, "workspace-mia"))[0] == 404
+    for verb, path in (("POST", f"workspaces/{workspace_id}/start"), ("DELETE", f"workspaces/{workspace_id}")):
+        assert (await service.call(verb, path, "workspace-mia", {}))[0] == 401
+    _, view = await service.call("GET", f"workspaces/{workspace_id}", "mia")
+    assert view["state"] == "running"

@@ -4,58 +4,23 @@ taken back, claims whose size is their own, and a cluster that has no answer for
 from __future__ import annotations
 
 import pytest
-from volume_parts import DATA, GIB, NOTES, StandInCluster
+from volume_parts import (  # noqa: F401
+    GIB,
+    HOUR_MS,
+    NOTES,
+    RATE,
+    books_in_order,
+    held_cluster,
+    keeps,
+    made,
+    resized,
+    volume,
+)
 
-from jupyterhub_vessl.ledger.audit import audit, audit_usage
 from jupyterhub_vessl.ledger.volumes import save_volume, volume_by_name
 from jupyterhub_vessl.model.volume_rules import MAY_GO_BACK
 from jupyterhub_vessl.model.volumes import FoundVolume, VolumeState
-from jupyterhub_vessl.service.clusters import ClusterUnreachable
-from jupyterhub_vessl.service.volume_keeper import VolumeKeeper
-
-HOUR_MS = 3_600_000
-RATE = round(100 * 200_000 / 730)
-
-
-@pytest.fixture
-def cluster(service):
-    """The only cluster, held by the test."""
-    stand_in = StandInCluster()
-    service.parts.core.clusters._adapters["laptop"] = stand_in
-    return stand_in
-
-
-@pytest.fixture
-def keep(service, cluster):
-    """Takes a pass over the held cluster."""
-    keeper = VolumeKeeper(service.parts.core)
-    return lambda: keeper.keep("laptop")
-
-
-async def made(service, who="ada", **body):
-    status, view = await service.call("POST", "volumes", who, DATA | body)
-    assert status == 201, view
-    return view
-
-
-async def resized(service, size, who="ada", name="data"):
-    return await service.call("PATCH", f"volumes/acme/{name}", who, {"size": size})
-
-
-async def volume(service, name="data"):
-    return await service.parts.core.database.run(lambda c: volume_by_name(c, "acme", name))
-
-
-@pytest.fixture(autouse=True)
-async def books_in_order(service, clock):
-    """Whatever a test does with volumes, the books are in order after it."""
-    yield
-
-    def look(connection):
-        return (*audit(connection).differences, *audit_usage(connection, clock.ms))
-
-    assert await service.parts.core.database.run(look) == ()
-
+from jupyterhub_vessl.service.clusters import ClusterUnreachable, VolumeNotMade
 
 # -- shares ----------------------------------------------------------------------------
 
@@ -115,6 +80,91 @@ async def test_growth_that_is_refused_can_be_taken_back_and_costs_so_from_then(s
     assert (await resized(service, "200Gi"))[0] == 200
 
 
+async def test_which_sizes_a_volume_can_get_is_said_as_it_is_while_growth_is_refused(service, browse, cluster, keep):
+    await made(service)
+    await keep()
+    assert "It can grow, and never shrink." in (await browse("storage/acme/data", "ada")).text
+    cluster.refusal = "Its storage class does not let volumes grow."
+    await resized(service, "1000Gi")
+    await keep()
+    page = (await browse("storage/acme/data", "ada")).text
+    assert "It has not grown yet, and can go back to 100 GiB, but not below that." in page
+    assert "never shrink" not in page
+    views = [(await service.call("GET", "volumes/acme/data", who))[1]["back_bytes"] for who in ("ada", "mia")]
+    assert views == [100 * GIB, 0]  # to whom it says nothing, because they may not change it
+
+
+async def test_a_size_that_goes_back_while_its_cluster_lets_it_grow_is_the_size_that_it_will_have(
+    service, cluster, keep
+):
+    await made(service)
+    await keep()
+    cluster.refusal = "Its storage class does not let volumes grow."
+    await resized(service, "200Gi")
+    await keep()
+    cluster.refusal, cluster.slow = "", True
+    asked = []
+
+    async def goes_back():
+        asked.append(1)
+        if len(asked) == 3:  # the cluster has accepted it just now, and is looked at again
+            assert (await resized(service, "100Gi"))[0] == 200
+
+    cluster.before_answer = goes_back
+    await keep()
+    for _ in range(2):
+        await keep()
+    _, view = await service.call("GET", "volumes/acme/data", "ada")
+    assert (view["size_bytes"], view["rate_micros_per_hour"]) == (200 * GIB, round(200 * 200_000 / 730))
+    assert (view["state"], view["reason"], view["back_bytes"]) == ("bound", "It is growing.", 0)
+    assert cluster.calls.count(("make", view["claim"])) == 3  # made, refused, accepted; and not asked again
+    assert (await resized(service, "100Gi"))[0] == 400
+
+
+async def test_growth_that_its_cluster_has_accepted_after_all_cannot_be_taken_back(service, cluster, keep):
+    view = await made(service)
+    await keep()
+    await resized(service, "200Gi")
+    honest = cluster.make_volume
+
+    async def make(volume):
+        await honest(volume)
+        raise VolumeNotMade("Something else changed it at the same moment; it is tried again.")
+
+    cluster.make_volume, cluster.slow = make, True
+    await keep()
+    assert cluster.claims[view["claim"]].requested_bytes == 200 * GIB
+    assert (await volume(service)).reason == "It is growing."
+    assert (await resized(service, "100Gi"))[0] == 400
+
+
+# -- who wakes the keeper, and who asks again ----------------------------------------------
+
+
+async def test_only_what_concerns_the_clusters_wakes_their_keeper(service, cluster):
+    assert (await service.call("POST", "volumes", "mia", NOTES))[0] == 201
+    bell = service.parts.core.storage_bell.listen()
+
+    async def rings(**change):
+        bell.clear()
+        assert (await service.call("PATCH", "volumes/acme/notes", "ada", change))[0] == 200
+        return bell.is_set()
+
+    assert not await rings(title="Our notes")
+    assert not await rings(mount_path="/ours")
+    assert not await rings(teams={"vision": "ro"})
+    assert await rings(size="20Gi")
+    assert not await rings(size="20Gi")
+
+
+async def test_who_gave_a_volume_away_does_not_see_it_by_making_it_again(service):
+    asked = NOTES | {"teams": {"vision": "rw"}}
+    assert (await service.call("POST", "volumes", "max", asked))[0] == 201
+    assert (await service.call("PATCH", "volumes/acme/notes", "ada", {"teams": {"speech": "rw"}}))[0] == 200
+    status, refused = await service.call("POST", "volumes", "max", asked)
+    assert (status, refused["message"]) == (409, "Not made: there is a volume notes already.")
+
+
 async def test_a_refusal_of_another_size_than_now_is_not_written_down(service, cluster, keep):
     await made(service)
     await keep()
@@ -140,11 +190,6 @@ async def test_an_adopted_volume_has_the_size_of_its_claim_and_cannot_be_grown(s
     found = FoundVolume(claim="old-data", state=VolumeState.BOUND, size_bytes=20 * GIB)
     cluster.claims["old-data"] = found
     core = service.parts.core
-
-    async def left_alone(volume):
-        """What is done about a claim that is there already."""
-
-    cluster.make_volume = left_alone
 
     def adopt(connection):
         mine = volume_by_name(connection, "acme", "data").model_copy(update={"claim": "old-data", "adopted": True})

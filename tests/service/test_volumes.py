@@ -5,70 +5,32 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from volume_parts import DATA, GIB, NOTES, StandInCluster
+from volume_parts import (  # noqa: F401
+    DATA,
+    GIB,
+    HOUR_MS,
+    NOTES,
+    RATE,
+    books_in_order,
+    held_cluster,
+    keeps,
+    made,
+    told,
+    volume,
+)
 
 from jupyterhub_vessl.ledger import schema
-from jupyterhub_vessl.ledger.audit import audit, audit_usage
 from jupyterhub_vessl.ledger.spans import open_spans
-from jupyterhub_vessl.ledger.volumes import known_claims, list_volumes, volume_by_name
+from jupyterhub_vessl.ledger.volumes import known_claims, list_volumes
 from jupyterhub_vessl.model.kubernetes_names import home_claim
 from jupyterhub_vessl.model.volumes import FoundVolume, VolumeState
 from jupyterhub_vessl.service.openings import open_books
 from jupyterhub_vessl.service.volume_keeper import VolumeKeeper
 
-HOUR_MS = 3_600_000
-RATE = round(100 * 200_000 / 730)
-
-
-@pytest.fixture
-def cluster(service):
-    """The only cluster, held by the test."""
-    stand_in = StandInCluster()
-    service.parts.core.clusters._adapters["laptop"] = stand_in
-    return stand_in
-
-
-@pytest.fixture
-def keeper(service, cluster):
-    """Takes a pass over the held cluster."""
-    keeper = VolumeKeeper(service.parts.core)
-
-    async def keep():
-        return await keeper.keep("laptop")
-
-    return keep
-
-
-@pytest.fixture(autouse=True)
-async def books_in_order(service, clock):
-    """Whatever a test does with volumes, the books are in order after it."""
-    yield
-
-    def look(connection):
-        return (*audit(connection).differences, *audit_usage(connection, clock.ms))
-
-    assert await service.parts.core.database.run(look) == ()
-
-
-async def made(service, who="ada", **body):
-    status, view = await service.call("POST", "volumes", who, DATA | body)
-    assert status == 201, view
-    return view
-
-
-async def volume(service, name="data"):
-    return await service.parts.core.database.run(lambda c: volume_by_name(c, "acme", name))
-
-
-async def told(service, who="ada"):
-    _, listed = await service.call("GET", "events", who)
-    return [(e["kind"], e["message"]) for e in listed["events"] if e["kind"].startswith("volume-")]
-
-
 # -- people --------------------------------------------------------------------------
 
 
-async def test_a_volume_costs_from_when_it_is_asked_for_until_it_is_deleted(service, clock, keeper):
+async def test_a_volume_costs_from_when_it_is_asked_for_until_it_is_deleted(service, clock, keep):
     view = await made(service)
     assert (view["month_micros"], view["rate_micros_per_hour"], view["paying_team"]) == (20_000_000, RATE, "vision")
     clock.ms += 10 * HOUR_MS
@@ -76,7 +38,7 @@ async def test_a_volume_costs_from_when_it_is_asked_for_until_it_is_deleted(serv
     status, gone = await service.call("DELETE", "volumes/acme/data", "ada")
     assert (status, gone["state"], gone["month_micros"]) == (202, "deleting", 0)
     clock.ms += 1000 * HOUR_MS
-    await keeper()
+    await keep()
     assert await service.balance_micros() == 50_000_000 - 10 * RATE
     assert (await service.call("GET", "volumes/acme/data", "ada"))[0] == 404
 
@@ -115,13 +77,13 @@ async def test_of_two_people_who_make_the_same_name_at_once_one_gets_it(service)
     assert len(await service.parts.core.database.run(lambda c: open_spans(c, kind="storage"))) == 1
 
 
-async def test_names_are_free_again_once_the_volume_is_gone_and_the_new_one_is_another(service, keeper, cluster):
+async def test_names_are_free_again_once_the_volume_is_gone_and_the_new_one_is_another(service, keep, cluster):
     before = await made(service)
-    await keeper()
+    await keep()
     await service.call("DELETE", "volumes/acme/data", "ada")
     status, refused = await service.call("POST", "volumes", "ada", DATA)
     assert (status, refused["message"]) == (409, "Not made: a volume data is being deleted.")
-    await keeper()
+    await keep()
     after = await made(service)
     assert before["id"] != after["id"]
     assert before["claim"] != after["claim"]
@@ -236,9 +198,9 @@ async def test_volumes_of_the_offer_are_neither_changed_nor_deleted_here(service
         assert "comes from vessl.yaml" in refused["message"]
 
 
-async def test_the_form_offers_what_the_registry_has(service, keeper, cluster):
+async def test_the_form_offers_what_the_registry_has(service, keep, cluster):
     await made(service)
-    await keeper()
+    await keep()
     _, offer = await service.call("GET", "offer", "tom")
     (shown,) = [v for v in offer["volumes"] if v["name"] == "data"]
     assert shown["access"] == {"speech": "ro"}
@@ -352,25 +314,25 @@ async def test_starting_again_changes_nothing_in_the_books(service, clock, offer
 # -- the clusters ------------------------------------------------------------------------
 
 
-async def test_the_keeper_makes_grows_and_removes_what_the_registry_says(service, keeper, cluster):
+async def test_the_keeper_makes_grows_and_removes_what_the_registry_says(service, keep, cluster):
     view = await made(service)
     assert view["state"] == "pending"
-    assert await keeper()
+    assert await keep()
     assert cluster.claims[view["claim"]].size_bytes == 100 * GIB
     assert (await volume(service)).state is VolumeState.BOUND
     await service.call("PATCH", "volumes/acme/data", "ada", {"size": "200Gi"})
-    assert await keeper()
+    assert await keep()
     assert cluster.claims[view["claim"]].size_bytes == 200 * GIB
     await service.call("DELETE", "volumes/acme/data", "ada")
-    assert await keeper()
+    assert await keep()
     assert view["claim"] not in cluster.claims
     kinds = [kind for kind, message in await told(service) if re.search(r"olume data\b", message)]
     assert kinds == ["volume-created", "volume-bound", "volume-changed", "volume-deleted", "volume-gone"]
 
 
-async def test_a_settled_keeper_asks_for_nothing_and_writes_nothing(service, keeper, cluster):
+async def test_a_settled_keeper_asks_for_nothing_and_writes_nothing(service, keep, cluster):
     await made(service)
-    await keeper()
+    await keep()
     written, cluster.calls = [], []
     engine = service.parts.core.database.engine
 
@@ -379,50 +341,50 @@ async def test_a_settled_keeper_asks_for_nothing_and_writes_nothing(service, kee
             written.append(statement)
 
     sa.event.listen(engine, "before_cursor_execute", heard)
-    assert [await keeper() for _ in range(3)] == [True] * 3
+    assert [await keep() for _ in range(3)] == [True] * 3
     sa.event.remove(engine, "before_cursor_execute", heard)
     assert (written, cluster.calls) == ([], [])
 
 
-async def test_a_refusal_is_told_once_and_tried_again(service, keeper, cluster):
+async def test_a_refusal_is_told_once_and_tried_again(service, keep, cluster):
     await made(service)
     cluster.refusal = "The quota of its namespace is used up."
     for _ in range(3):
-        assert not await keeper()
+        assert not await keep()
     now = await volume(service)
     assert (now.state, now.reason) == (VolumeState.PENDING, "The quota of its namespace is used up.")
     assert [m for k, m in await told(service) if k == "volume-refused" and "data:" in m] == [
         "Volume data: The quota of its namespace is used up."
     ]
     cluster.refusal = ""
-    assert await keeper()
+    assert await keep()
     assert ((await volume(service)).state, (await volume(service)).reason) == (VolumeState.BOUND, "")
 
 
-async def test_nothing_is_concluded_from_a_cluster_that_does_not_answer(service, keeper, cluster):
+async def test_nothing_is_concluded_from_a_cluster_that_does_not_answer(service, keep, cluster):
     await made(service)
-    await keeper()
+    await keep()
     await made(service, name="more")
     cluster.unreachable, cluster.claims = "it does not answer", {}
     for _ in range(5):
-        assert not await keeper()
+        assert not await keep()
     assert (await volume(service)).state is VolumeState.BOUND
     more = await volume(service, "more")
     assert (more.state, more.reason) == (VolumeState.PENDING, "It waits for its cluster: it does not answer.")
     status, _ = await service.call("DELETE", "volumes/acme/more", "ada")
     assert status == 202
-    await keeper()
+    await keep()
     assert (await volume(service, "more")).state is VolumeState.DELETING
 
 
-async def test_a_volume_that_its_cluster_has_no_more_is_lost_when_it_is_missing_twice(service, keeper, cluster):
+async def test_a_volume_that_its_cluster_has_no_more_is_lost_when_it_is_missing_twice(service, keep, cluster):
     view = await made(service)
-    await keeper()
+    await keep()
     kept = cluster.claims.pop(view["claim"])
-    assert not await keeper()
+    assert not await keep()
     assert (await volume(service)).state is VolumeState.BOUND
     cluster.calls.clear()
-    await keeper()
+    await keep()
     now = await volume(service)
     assert (now.state, now.reason) == (VolumeState.LOST, "Its cluster has it no more.")
     assert cluster.calls == []  # never made again, empty, behind people's back
@@ -431,11 +393,11 @@ async def test_a_volume_that_its_cluster_has_no_more_is_lost_when_it_is_missing_
     assert (status, "is lost" in refused["message"]) == (400, True)
     # and back it is when an operator has restored it
     cluster.claims[view["claim"]] = kept
-    await keeper()
+    await keep()
     assert (await volume(service)).state is VolumeState.BOUND
 
 
-async def test_a_keeper_that_was_killed_between_two_steps_goes_on_where_it_was(service, keeper, cluster):
+async def test_a_keeper_that_was_killed_between_two_steps_goes_on_where_it_was(service, keep, cluster):
     view = await made(service)
 
     async def killed():
@@ -449,26 +411,26 @@ async def test_a_keeper_that_was_killed_between_two_steps_goes_on_where_it_was(s
     await cluster.remove_volume(await volume(service))
     cluster.before_answer = killed
     with pytest.raises(asyncio.CancelledError):
-        await keeper()
+        await keep()
     cluster.before_answer = None
     assert await VolumeKeeper(service.parts.core).keep("laptop")
     assert await volume(service) is None
     assert [c for c in cluster.calls if c == ("make", view["claim"])] == [("make", view["claim"])]
 
 
-async def test_a_deletion_waits_until_the_cluster_is_done_with_it(service, keeper, cluster):
+async def test_a_deletion_waits_until_the_cluster_is_done_with_it(service, keep, cluster):
     await made(service)
-    await keeper()
+    await keep()
     await service.call("DELETE", "volumes/acme/data", "ada")
     cluster.slow = True
-    assert not await keeper()
+    assert not await keep()
     assert (await volume(service)).state is VolumeState.DELETING
     cluster.slow = False
-    assert await keeper()
+    assert await keep()
     assert await volume(service) is None
 
 
-async def test_what_is_decided_while_a_cluster_works_is_not_overwritten(service, keeper, cluster):
+async def test_what_is_decided_while_a_cluster_works_is_not_overwritten(service, keep, cluster):
     await made(service)
     passes = []
 
@@ -480,14 +442,14 @@ async def test_what_is_decided_while_a_cluster_works_is_not_overwritten(service,
             assert status == 202
 
     cluster.before_answer = deleted_meanwhile
-    await keeper()
+    await keep()
     assert (await volume(service)).state is VolumeState.DELETING
-    assert await keeper()
+    assert await keep()
     assert await volume(service) is None
     assert not [name for name in cluster.claims if name.endswith("data")]
 
 
-async def test_one_volumes_trouble_does_not_keep_the_others_from_being_made(service, keeper, cluster):
+async def test_one_volumes_trouble_does_not_keep_the_others_from_being_made(service, keep, cluster):
     await made(service, name="aaa")
     await made(service, name="zzz")
     honest = cluster.make_volume
@@ -498,23 +460,23 @@ async def test_one_volumes_trouble_does_not_keep_the_others_from_being_made(serv
         await honest(volume)
 
     cluster.make_volume = make
-    assert not await keeper()
+    assert not await keep()
     assert (await volume(service, "zzz")).state is VolumeState.BOUND
     assert "log says why" in (await volume(service, "aaa")).reason
 
 
-async def test_a_home_grows_to_what_its_workspace_was_admitted_with(service, keeper, cluster, clock, offer):
+async def test_a_home_grows_to_what_its_workspace_was_admitted_with(service, keep, cluster, clock, offer):
     admission_id, workspace_id = await service.run("mia")
     name = home_claim(workspace_id)
     cluster.claims[name] = FoundVolume(
         claim=name, state=VolumeState.BOUND, size_bytes=10 * GIB, workspace_id=workspace_id
     )
-    await keeper()
+    await keep()
     assert ("grow home", workspace_id) in cluster.calls
     assert name in await service.parts.core.database.run(known_claims)
     cluster.calls.clear()
     await service.ended(admission_id)
-    await keeper()
+    await keep()
     assert cluster.calls == []  # a paused one grows when it starts again
 
 

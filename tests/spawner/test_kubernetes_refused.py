@@ -128,7 +128,7 @@ CASES = {
         lambda api: api.fail(403, verb="create", resource="pods", message=POLICY),
     ),
     "missing rights": Case(
-        "JupyterHub lacks the right to start anything on the cluster",
+        "JupyterHub lacks the right to create pods on the cluster",
         lambda api: api.fail(403, verb="create", resource="pods", message=RBAC),
     ),
     "a pod that is refused as invalid": Case(
@@ -339,10 +339,41 @@ async def test_a_pod_whose_creation_seemed_to_fail_is_taken_up_and_not_made_twic
     assert made == [lone.api.object("pods", "default", POD)["metadata"]["uid"]]
 
 
-async def test_internal_ssl_is_refused_before_anybody_is_asked(lone: LoneSpawner):
-    lone.spawner.internal_ssl = True
-    assert "internal_ssl cannot be used with workspaces on Kubernetes" in await lone.refused()
-    assert lone.service.calls == []
+@pytest.mark.parametrize("setting", ["internal_ssl", "services_enabled", "enable_user_namespaces"])
+async def test_a_setting_that_is_not_supported_is_refused_before_anybody_is_asked(
+    api: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture, setting: str
+):
+    async with lone_spawner(api, tmp_path, **{setting: True}) as lone:
+        told = await lone.refused()
+        assert told == f"The hub's setting {setting} cannot be used with workspaces on Kubernetes. Tell an admin."
+        assert f"Take {setting} out of the hub's configuration: " in caplog.text
+        assert lone.service.calls == []
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
+async def test_without_the_right_to_see_pods_nothing_is_started(
+    lone: LoneSpawner, caplog: pytest.LogCaptureFixture, verb: str
+):
+    denied = lone.api.fail(403, times=None, verb=verb, resource="pods", message="m4rker")
+    for _ in range(2):
+        seen = await lone.refused()
+        right = f"JupyterHub lacks the right to {verb} pods on the cluster"
+        assert seen.splitlines()[-1] == f"The workspace did not start: {right}. Nothing is charged. Tell an admin."
+        assert not [word for word in SECRET_WORDS if word in seen], seen
+    assert f"nothing can start, because the hub's Role lacks the verb {verb} for pods" in caplog.text
+    assert not lone.api.requests["create", "pods"]
+    assert lone.left() == []
+    lone.api.heal(denied)
+    await lone.spawner.start()
+    assert await lone.spawner.poll() is None
+    lone.api.fail(403, times=None, verb=verb, resource="pods", message="m4rker")
+    lone.api.fail(403, times=None, verb="watch", resource="pods", message="m4rker")
+    lone.api.cut_watches()
+    await eventually(lambda: lone.spawner._session.cluster.pods.lacking)
+    assert await lone.spawner.poll() is None  # what runs, runs on
+    lone.api.heal()
+    lone.api.delete("pods", "default", POD, grace_seconds=0)
+    await eventually(lambda: lone.spawner._session.end(lone.plan))
 
 
 @pytest.mark.parametrize(

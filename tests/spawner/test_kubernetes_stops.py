@@ -1,20 +1,17 @@
-"""Starts that are cut off, names and quotas in the way, and credentials that do not work."""
+"""Starts that are cut off, and names and quotas in the way."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hub_parts import eventually
-from jupyterhub_vessl_spawner import base, kubernetes_clusters, kubernetes_objects
-from jupyterhub_vessl_spawner.kubernetes_clusters import Access, Address, Cluster, NoAccess, Pace
+from jupyterhub_vessl_spawner import base, kubernetes_objects, kubernetes_session
 from jupyterhub_vessl_spawner.kubernetes_objects import Place
+from jupyterhub_vessl_spawner.kubernetes_session import Session
 from jupyterhub_vessl_spawner.refusal import VesslSpawnRefused
 from kubernetes_hub_parts import CONTEXT, LoneSpawner, kubernetes_plan, lone_spawner, running_kubernetes_hub
 from kubernetes_parts import StandIn
@@ -102,6 +99,51 @@ async def test_the_reason_is_told_although_undoing_outlasts_the_start(
         assert len(lone.ends()) == 1
 
 
+async def cut_off(lone: LoneSpawner) -> Session:
+    """A start that is cancelled while the API works on its pod, which is there only afterwards; its session."""
+    asked: list[Any] = []
+
+    async def work_on_the_first(method: str, *arguments: Any, **keywords: Any) -> Any:
+        if method == "create_namespaced_pod" and not asked:
+            asked.append(arguments[1])
+            await asyncio.Event().wait()
+        return await ask(method, *arguments, **keywords)
+
+    cluster = lone.spawner._open(Place(context=CONTEXT, namespace="default", name=POD)).cluster
+    ask, cluster.ask = cluster.ask, work_on_the_first  # type: ignore[method-assign]
+    starting = asyncio.create_task(lone.spawner.start())
+    await eventually(lambda: asked)
+    session = lone.spawner._session
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await asyncio.wait([lone.spawner._undoing])
+    lone.spawner.clear_state()
+    assert not lone.left()
+    lone.api.create(asked[0])
+    return session
+
+
+async def test_a_pod_that_is_made_after_its_start_was_undone_is_removed(
+    lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kubernetes_session, "LATE_LOOKS_SECONDS", (0.0, 0.5))
+    await cut_off(lone)
+    await eventually(lambda: not lone.left())
+
+
+async def test_the_pod_of_the_next_start_is_not_taken_for_a_late_one(
+    lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kubernetes_session, "LATE_LOOKS_SECONDS", (3600.0,))
+    session = await cut_off(lone)
+    await lone.spawner.start()
+    made = lone.api.object("pods", "default", POD)["metadata"]["uid"]
+    await kubernetes_objects._bury(session.objects, [0.0])
+    assert lone.api.object("pods", "default", POD)["metadata"]["uid"] == made
+    assert await lone.spawner.poll() is None
+
+
 # -- names and quotas in the way ----------------------------------------------
 
 
@@ -138,6 +180,19 @@ async def test_a_service_of_an_earlier_start_is_replaced_once_it_is_gone(
     assert lone.api.object("services", "default", POD)["metadata"]["uid"] != old["metadata"]["uid"]
 
 
+async def test_a_pod_of_an_earlier_start_that_does_not_go_is_waited_for_no_longer_than_sensible(
+    lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kubernetes_objects, "GOING_SECONDS", 0.2)
+    monkeypatch.setattr(kubernetes_objects, "LOOK_SECONDS", 0.05)
+    metadata = {"name": POD, "namespace": "default", "finalizers": ["example.com/accounting"]}
+    container = {"name": "notebook", "image": "quay.io/example/pytorch:2.8"}
+    lone.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+    assert "what is left of its last start is still there" in await asyncio.wait_for(lone.refused(), 20)
+    lone.api.patch("pods", "default", POD, {"metadata": {"finalizers": None}})
+    assert await lone.spawner.start()
+
+
 async def test_a_quota_that_many_write_to_is_tried_again(lone: LoneSpawner, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kubernetes_objects, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(kubernetes_objects, "GOING_SECONDS", 0.3)
@@ -153,64 +208,3 @@ async def test_a_quota_that_many_write_to_is_tried_again(lone: LoneSpawner, monk
         await lone.spawner.stop()
         lone.spawner.clear_state()
         lone.api.delete("persistentvolumeclaims", "default", names.home_claim(lone.plan.workspace_id))
-
-
-# -- credentials --------------------------------------------------------------
-
-
-def cluster_with(folder: Path, user: dict[str, Any], cluster: dict[str, Any]) -> Cluster:
-    """A cluster whose kubeconfig has these."""
-    file = folder / "kubeconfig"
-    whole = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "one", "cluster": cluster}],
-        "users": [{"name": "one", "user": user}],
-        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
-    }
-    file.write_text(yaml.safe_dump(whole))
-    pace = Pace(request_seconds=1, patience_seconds=0, watch_seconds=5, retry_seconds_max=1)
-    return Cluster(Address("one", "default"), Access(kubeconfig=str(file)), pace, logging.getLogger("test"))
-
-
-@pytest.mark.parametrize("of_file", [True, False])
-async def test_a_token_with_a_newline_at_its_end_is_a_token(
-    kubernetes_api: StandIn,  # noqa: F811
-    tmp_path: Path,
-    of_file: bool,
-):
-    (tmp_path / "token").write_text("t0ken\n")
-    user = {"tokenFile": str(tmp_path / "token")} if of_file else {"token": "t0ken\n"}
-    cluster = cluster_with(tmp_path, user, {"server": kubernetes_api.url})
-    assert (await cluster.ask("list_namespaced_pod", "default"))["items"] == []
-    await cluster.close()
-
-
-HTTPS = {"server": "https://127.0.0.1:1"}
-PLUG_IN = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}
-
-
-@pytest.mark.parametrize(
-    ("user", "cluster"),
-    [
-        ({"token": "in\nside"}, {}),
-        ({"token": "t0ken"}, {**HTTPS, "certificate-authority-data": base64.b64encode(b"garbage").decode()}),
-        ({"token": "t0ken"}, {**HTTPS, "certificate-authority": "/no/such/file"}),
-        ({"client-certificate-data": base64.b64encode(b"garbage").decode()}, HTTPS),
-        ({"exec": PLUG_IN}, HTTPS),
-    ],
-    ids=["token", "authority", "no authority", "certificate", "plug-in that hangs"],
-)
-async def test_credentials_that_cannot_be_used_give_no_access_to_anybody_who_waits(
-    kubernetes_api: StandIn,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    user: dict[str, Any],
-    cluster: dict[str, Any],
-):
-    monkeypatch.setattr(kubernetes_clusters, "CREDENTIALS_SECONDS", 0.4)
-    broken = cluster_with(tmp_path, user, {"server": kubernetes_api.url, **cluster})
-    asked = [broken.ask("list_namespaced_pod", "default") for _ in range(20)]
-    answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
-    assert {type(answer) for answer in answers} == {NoAccess}
-    await broken.close()

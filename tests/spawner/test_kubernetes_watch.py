@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from hub_parts import eventually
-from jupyterhub_vessl_spawner import kubernetes_clusters, kubernetes_watch
-from jupyterhub_vessl_spawner.kubernetes_clusters import Access, Address, ApiRefusal, Cluster, NoAccess, Pace
+from jupyterhub_vessl_spawner import kubernetes_credentials, kubernetes_watch
+from jupyterhub_vessl_spawner.kubernetes_clusters import Address, ApiRefusal, Cluster, Pace
+from jupyterhub_vessl_spawner.kubernetes_credentials import Access, NoAccess
 from jupyterhub_vessl_spawner.kubernetes_pods import Pod
+from jupyterhub_vessl_spawner.kubernetes_watch import PodWatch
 from kubernetes_asyncio.client import Configuration
 from kubernetes_parts import Rule, StandIn, write_kubeconfig
 from kubernetes_parts.fixtures import kubernetes_api  # noqa: F401
@@ -90,6 +92,20 @@ async def test_history_that_the_server_has_forgotten_is_no_outage(
     await eventually(lambda: known(cluster) == {"pod-1", "pod-2"})
     assert kubernetes_api.requests["list", "pods"] == 2
     assert not caplog.records
+
+
+async def test_a_list_that_expires_every_time_is_an_outage(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    kubernetes_api.fail(410, times=None, verb="list")
+    late = cluster_at(kubernetes_api.url, tmp_path)
+    late.pods.start()
+    await eventually(lambda: "the Kubernetes API answered 410" in caplog.text)
+    kubernetes_api.heal()
+    assert await late.pods.first_list(10)
+    await late.close()
 
 
 async def test_a_watch_that_ends_in_time_goes_on_without_a_new_list(cluster: Cluster, kubernetes_api: StandIn):  # noqa: F811
@@ -173,6 +189,36 @@ async def test_a_change_as_large_as_an_object_can_be_arrives_whole(cluster: Clus
     assert kubernetes_api.requests["list", "pods"] == 1
 
 
+@pytest.mark.parametrize("verb", ["list", "watch"])
+async def test_a_right_that_is_missing_is_asked_for_less_and_less_and_known_until_it_is_there(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    verb: str,
+):
+    pauses: list[float] = []
+
+    async def pause(self: PodWatch, seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(PodWatch, "_pause", pause)
+    kubernetes_api.fail(403, times=None, verb=verb, resource="pods")
+    kubernetes_api.seed_pods(1, labels=OURS)
+    blind = cluster_at(kubernetes_api.url, tmp_path, pace=replace(PACE, retry_seconds_max=0.3))
+    blind.pods.start()
+    assert await blind.pods.lacking_right(10) == verb
+    await eventually(lambda: len(pauses) > 5)
+    assert pauses[:6] == [0.02, 0.04, 0.08, 0.16, 0.3, 0.3]
+    [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert f"the hub's Role lacks the verb {verb} of pods" in told
+    kubernetes_api.heal()
+    assert await blind.pods.lacking_right(10) == ""
+    assert known(blind) == {"pod-0"}
+    await blind.close()
+
+
 async def test_a_listener_that_fails_does_not_end_the_watch(cluster: Cluster, kubernetes_api: StandIn):  # noqa: F811
     def fail(pod: Pod, gone: bool) -> None:
         raise RuntimeError("on purpose")
@@ -221,6 +267,23 @@ async def test_credentials_are_read_again_when_they_are_refused(tmp_path: Path):
         await closed.close()
 
 
+async def test_new_credentials_do_not_cut_the_watch_off(tmp_path: Path):
+    tokens: dict[str, None] = {"old": None}
+    async with StandIn(folder=tmp_path / "closed", tokens=tokens) as api:
+        cluster = cluster_at(api.url, tmp_path, token="old")
+        cluster.pods.start()
+        await eventually(lambda: api.open_watches("pods"))
+        tokens.clear()
+        tokens["new"] = None
+        cluster._signed_in_seconds = float("-inf")
+        write_kubeconfig(tmp_path / "one.yaml", {"one": api.url}, tokens={"one": "new"})
+        await cluster.ask("list_namespaced_event", "default")
+        api.seed_pods(1, labels=OURS)
+        await eventually(lambda: known(cluster) == {"pod-0"})
+        assert api.requests["list", "pods"] == api.requests["watch", "pods"] == 1
+        await cluster.close()
+
+
 async def test_without_a_context_the_hubs_own_cluster_is_meant_also_beside_a_kubeconfig(
     kubernetes_api: StandIn,  # noqa: F811
     tmp_path: Path,
@@ -231,7 +294,7 @@ async def test_without_a_context_the_hubs_own_cluster_is_meant_also_beside_a_kub
 
     kubernetes_api.seed_pods(1, labels=OURS)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setattr(kubernetes_clusters, "load_incluster_config", own)
+    monkeypatch.setattr(kubernetes_credentials, "load_incluster_config", own)
     access = Access(str(write_kubeconfig(tmp_path / "kubeconfig", {"west": "http://127.0.0.1:1"})))
     near = Cluster(Address("", "default"), access, PACE, logging.getLogger("test"))
     far = Cluster(Address("west", "default"), access, PACE, logging.getLogger("test"))
@@ -247,7 +310,7 @@ async def test_answers_that_make_no_sense_are_no_answers(tmp_path: Path):
     answers = iter(nonsense)
 
     async def answer(request: web.BaseRequest) -> web.Response:
-        sense = b'{"items": [], "metadata": {"resourceVersion": "1"}}'
+        sense = b'{"items": null, "metadata": {"resourceVersion": "1"}}'
         return web.Response(body=next(answers, sense), content_type="application/json")
 
     runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)

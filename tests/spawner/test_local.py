@@ -89,7 +89,7 @@ async def test_the_environment_is_the_plans_and_never_holds_the_services_token(h
     assert environment["LANG"] == "de_DE.UTF-8"
     assert environment["HOME"] == environment["JUPYTERHUB_ROOT_DIR"]
     assert environment["VESSL_WORKSPACE_ID"] == "w1"
-    assert environment["VESSL_SERVICE_URL"] == "/services/vessl/"
+    assert environment["VESSL_SERVICE_URL"] == service.url
     assert "EVIL" not in environment
     assert TOKEN not in environment.values()
     assert environment["JUPYTERHUB_API_TOKEN"] not in " ".join(

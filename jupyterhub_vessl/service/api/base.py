@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import OperationalError
 from tornado import web
 
-from ...model.errors import BadInput, NotAllowed, NotSignedIn, PublicError, Unavailable
-from ...model.identity import Principal, principal_from_groups
+from ...model.errors import BadInput, NotAllowed, NotFound, NotSignedIn, PublicError, Unavailable
+from ...model.identity import Principal, own_servers, principal_from_groups
+from ...model.lifecycle import State
 from ...model.text import bounded
 from ...model.wire import ErrorBody
 from ..core import log
@@ -58,6 +59,24 @@ class VesslHandler(HubOAuthenticated, web.RequestHandler):
         model = self._hub_auth_user_cache
         if model is None:
             raise NotSignedIn("Sign in to see this.")
+        return principal_from_groups(model["name"], model.get("groups", ()))
+
+    async def asking_about(self, workspace_id: str) -> Principal:
+        """Who is asking about one workspace: a person, or the workspace itself with the token of its server.
+
+        Raises `NotSignedIn`, and `NotFound` where a server asks about another workspace.
+        """
+        model = self._hub_model
+        if self._hub_auth_user_cache is not None or not model or model.get("kind") != "user":
+            return self.principal
+        servers = own_servers(model["name"], model.get("scopes", ()))
+        if not servers:
+            return self.principal
+        workspace = await self.parts.workspaces.find(workspace_id)
+        if workspace is None or workspace.person != model["name"] or workspace.server_name not in servers:
+            raise NotFound("There is no such workspace.")
+        if workspace.state is State.TERMINATED:  # its server's name may be another workspace's by now
+            raise NotFound("There is no such workspace.")
         return principal_from_groups(model["name"], model.get("groups", ()))
 
     def check_spawner(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ...ledger.meters import count_open_spans
 from ...model.errors import NotFound
-from ...model.identity import principal_from_groups
+from ...model.identity import Principal, principal_from_groups
+from ...model.request import PortRequest
 from ...model.text import bounded
 from ...model.units import MIB, format_bytes
 from ...model.wire import AdmissionRequest, Caller, EndedReport, Health, NoticeReport, ReadyReport
+from ...model.wire_status import AddressReport
 from ..core import log
 from .base import ApiHandler
 from .openapi import document
@@ -92,30 +94,81 @@ class WorkspaceHandler(ApiHandler):
 
     async def get(self, workspace_id: str) -> None:
         """Its state, price, spending and reason."""
-        await self._answer(workspace_id)
+        await self._answer(await self.asking_about(workspace_id), workspace_id)
 
     async def delete(self, workspace_id: str) -> None:
         """Terminate it: its own volume is deleted."""
         await self.parts.workspaces.terminate(self.principal, workspace_id)
-        await self._answer(workspace_id, 202)
+        await self._answer(self.principal, workspace_id, 202)
 
-    async def _answer(self, workspace_id: str, status: int = 200) -> None:
-        workspace = await self.parts.workspaces.get(self.principal, workspace_id)
-        self.answer(await self.parts.views.workspace(self.principal, workspace), status)
+    async def _answer(self, principal: Principal, workspace_id: str, status: int = 200) -> None:
+        workspace = await self.parts.workspaces.get(principal, workspace_id)
+        self.answer(await self.parts.views.workspace(principal, workspace), status)
 
 
-class WorkspaceActionHandler(WorkspaceHandler):
-    """Start or pause a workspace."""
+class StartHandler(WorkspaceHandler):
+    """Start a workspace."""
 
     SUPPORTED_METHODS = ("POST",)
 
-    async def post(self, workspace_id: str, action: str) -> None:
-        """``start`` it as it was last asked for, or ``pause`` it."""
-        if action == "start":
-            await self.parts.workspaces.start(self.principal, workspace_id)
-        else:
-            await self.parts.workspaces.pause(self.principal, workspace_id)
-        await self._answer(workspace_id, 202)
+    async def post(self, workspace_id: str) -> None:
+        """As it was last asked for."""
+        await self.parts.workspaces.start(self.principal, workspace_id)
+        await self._answer(self.principal, workspace_id, 202)
+
+
+class PauseHandler(WorkspaceHandler):
+    """Pause a workspace."""
+
+    SUPPORTED_METHODS = ("POST",)
+
+    async def post(self, workspace_id: str) -> None:
+        """Stop compute and keep the volumes."""
+        principal = await self.asking_about(workspace_id)
+        await self.parts.workspaces.pause(principal, workspace_id)
+        await self._answer(principal, workspace_id, 202)
+
+
+class StatusHandler(ApiHandler):
+    """One workspace from the inside, for JupyterLab."""
+
+    async def get(self, workspace_id: str) -> None:
+        """What it costs, what will pause it, its ports and what its people should be told."""
+        await self.answer_status(await self.asking_about(workspace_id), workspace_id)
+
+    async def answer_status(self, principal: Principal, workspace_id: str) -> None:
+        """Finish with how a workspace is now."""
+        workspace = await self.parts.workspaces.get(principal, workspace_id)
+        self.answer(await self.parts.statuses.status(principal, workspace))
+
+
+class PortHandler(StatusHandler):
+    """A declared port."""
+
+    SUPPORTED_METHODS = ("PUT", "DELETE")
+
+    async def put(self, workspace_id: str, name: str) -> None:
+        """Declare it, or change it."""
+        principal = await self.asking_about(workspace_id)
+        await self.parts.workspaces.get(principal, workspace_id)
+        await self.parts.ports.put(principal, workspace_id, name, self.body(PortRequest))
+        await self.answer_status(principal, workspace_id)
+
+    async def delete(self, workspace_id: str, name: str) -> None:
+        """Declare it no longer."""
+        principal = await self.asking_about(workspace_id)
+        await self.parts.workspaces.get(principal, workspace_id)
+        await self.parts.ports.delete(principal, workspace_id, name)
+        await self.answer_status(principal, workspace_id)
+
+
+class AddressesHandler(ApiHandler):
+    """Where the ports of an admitted workspace are reached."""
+
+    async def post(self, admission_id: str) -> None:
+        """Tell its people."""
+        self.check_spawner()
+        self.answer(await self.parts.ports.report(admission_id, self.body(AddressReport)))
 
 
 class EventsHandler(ApiHandler):

@@ -46,7 +46,12 @@ def document(routes: Iterable[Route], version: str, prefix: str) -> str:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    callers = {"person": "A signed-in person.", "spawner": "The hub's spawner only.", "anybody": "Anybody."}
+    callers = {
+        "person": "A signed-in person.",
+        "workspace": "A signed-in person, or the workspace itself with the token of its own server.",
+        "spawner": "The hub's spawner only.",
+        "anybody": "Anybody.",
+    }
     operation: dict[str, Any] = {
         "summary": route.summary,
         "description": callers[route.caller],

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from .base import ApiHandler
 
 PERSON, SPAWNER, ANYBODY = "person", "spawner", "anybody"
+WORKSPACE = "workspace"
+"""A person, or the workspace itself with the token of its own server."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ without a row here.
 
 from __future__ import annotations
 
+from ...model.request import PortRequest
 from ...model.wire import (
     Admission,
     AdmissionRequest,
@@ -37,17 +38,18 @@ from ...model.wire_credits import (
 )
 from ...model.wire_series import SeriesView
 from ...model.wire_statements import AuditView, Statement
+from ...model.wire_status import AddressReport, StatusView
 from ...model.wire_volumes import VolumeChange, VolumeDetail, VolumeList, VolumeRequest
 from . import credit_handlers, handlers, series_handlers, statement_handlers, volume_handlers
 from .base import ApiHandler
-from .route import ANYBODY, PERSON, SPAWNER, Route
+from .route import ANYBODY, PERSON, SPAWNER, WORKSPACE, Route
 
 API = "api/v1/"
 ROUTES = (
     Route("GET", "me", handlers.MeHandler, PERSON, "Who I am, my teams and credits", Me),
     Route("GET", "offer", handlers.OfferHandler, PERSON, "What I may choose, with prices", OfferView),
     Route("GET", "workspaces", handlers.WorkspacesHandler, PERSON, "Workspaces", WorkspaceList, query=("scope",)),
-    Route("GET", "workspaces/{workspace}", handlers.WorkspaceHandler, PERSON, "One workspace", WorkspaceView),
+    Route("GET", "workspaces/{workspace}", handlers.WorkspaceHandler, WORKSPACE, "One workspace", WorkspaceView),
     Route(
         "DELETE",
         "workspaces/{workspace}",
@@ -59,12 +61,46 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "workspaces/{workspace}/{action}",
-        handlers.WorkspaceActionHandler,
+        "workspaces/{workspace}/start",
+        handlers.StartHandler,
         PERSON,
-        "Start or pause a workspace",
+        "Start a workspace again, as it was last asked for",
         WorkspaceView,
         status=202,
+    ),
+    Route(
+        "POST",
+        "workspaces/{workspace}/pause",
+        handlers.PauseHandler,
+        WORKSPACE,
+        "Pause a workspace: compute stops, volumes are kept",
+        WorkspaceView,
+        status=202,
+    ),
+    Route(
+        "GET",
+        "workspaces/{workspace}/status",
+        handlers.StatusHandler,
+        WORKSPACE,
+        "What it costs, what will pause it, its ports and notices",
+        StatusView,
+    ),
+    Route(
+        "PUT",
+        "workspaces/{workspace}/ports/{port}",
+        handlers.PortHandler,
+        WORKSPACE,
+        "Declare a port, or change it",
+        StatusView,
+        PortRequest,
+    ),
+    Route(
+        "DELETE",
+        "workspaces/{workspace}/ports/{port}",
+        handlers.PortHandler,
+        WORKSPACE,
+        "Declare a port no longer",
+        StatusView,
     ),
     Route(
         "GET",
@@ -268,6 +304,15 @@ ROUTES = (
         Recorded,
         NoticeReport,
     ),
+    Route(
+        "POST",
+        "admissions/{admission}/addresses",
+        handlers.AddressesHandler,
+        SPAWNER,
+        "Report where its tcp ports are reached",
+        Recorded,
+        AddressReport,
+    ),
     Route("GET", "health", handlers.HealthHandler, ANYBODY, "Whether the service works", Health),
     Route("GET", "openapi.json", handlers.OpenApiHandler, ANYBODY, "This description", None),
 )
@@ -278,7 +323,7 @@ PATTERNS = {
     "organization": "([a-z0-9-]{1,63})",
     "grant": "([0-9a-f]{32})",
     "volume": "([a-z0-9-]{1,63})",
-    "action": "(start|pause)",
+    "port": "([^/]{1,200})",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from ...connections import open_session
 from ...model.errors import VesslError
 from ...model.text import bounded
 from .errors import ClusterUnreachable
@@ -160,7 +161,7 @@ class Api:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+            self._opened = open_session(cookie_jar=aiohttp.DummyCookieJar())
         return self._opened
 
 

@@ -87,12 +87,16 @@ class ClaimWriter:
         return volume.backing is not Backing.CLASS
 
     def is_ours_to_see(self, claim: Mapping[str, Any]) -> bool:
-        """Whether a claim was made here, is named in the offer, or may be adopted by whoever asks for it."""
+        """Whether a claim was made here, is named in the offer, or may be adopted by whoever asks for it.
+
+        What was made here is known by its name too: somebody may have taken its labels off.
+        """
         declared = any(
             volume.claim == claim["metadata"]["name"] and volume.cluster == self._cluster_name
             for volume in self._storage.cluster.volumes.values()
         )
-        made_here = labels(claim).get(names.MANAGED) == names.MANAGER
+        named = str(claim["metadata"]["name"]).startswith(names.volume_claim(""))
+        made_here = named or labels(claim).get(names.MANAGED) == names.MANAGER
         return made_here or declared or (is_shared(claim) and not belongs_to_a_program(claim))
 
     @property
@@ -199,6 +203,8 @@ def found_volume(claim: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
         reason=reason,
         volume_id=labels(claim).get(names.VOLUME, "") if managed else "",
         workspace_id=labels(claim).get(names.WORKSPACE, "") if managed else "",
+        requested_bytes=requested_bytes(claim),
+        uid=str(claim["metadata"].get("uid", "")),
     )
 
 

@@ -35,6 +35,12 @@ NOT_SET_UP = (
     "Object storage is not set up for Kubernetes yet. An operator sets storage.object.kubernetes in vessl.yaml."
 )
 TAKEN = "The cluster has something else of that name; nothing was changed."
+REPLACED = "Another claim has its name now, and was left alone."
+LEFT_ALONE = (
+    "{kind} {name} does not have the label of this volume, so it was left alone. An operator deletes it, or puts the "
+    "label back."
+)
+"""Of what is to be deleted, and somebody has changed; it is over when there is nothing of that name any more."""
 STILL_GOING = "The one before it is still being deleted; it is made again when that is over."
 
 
@@ -94,15 +100,16 @@ class Claims:
         """Delete a volume of the registry, with the persistent volume that was written for it."""
         if volume.adopted:
             return
-        await self._remove_with_persistent_volume(volume.claim, volume.id, written=self._writer.is_static(volume))
+        written = self._writer.is_static(volume)
+        await self._remove_with_persistent_volume(volume.claim, volume.id, written=written, changed=LEFT_ALONE)
 
     async def remove_found(self, found: FoundVolume) -> None:
-        """Delete a claim that nothing owns any more."""
+        """Delete a claim that nothing owns any more: the very one that was found, and none that has its name now."""
         if found.workspace_id and not found.volume_id:
-            await self._remove(self._path, found.claim, names.WORKSPACE, found.workspace_id)
+            await self._remove(self._path, found.claim, names.WORKSPACE, found.workspace_id, uid=found.uid)
         elif found.volume_id:
             written = self._writer.writes_persistent_volumes
-            await self._remove_with_persistent_volume(found.claim, found.volume_id, written=written)
+            await self._remove_with_persistent_volume(found.claim, found.volume_id, written=written, uid=found.uid)
 
     # parts ------------------------------------------------------------------------
 
@@ -171,31 +178,42 @@ class Claims:
         except Refused as refused:
             raise self._not_made(refused, what) from refused
 
-    async def _remove_with_persistent_volume(self, claim: str, volume_id: str, *, written: bool) -> None:
-        await self._remove(self._path, claim, names.VOLUME, volume_id)
+    async def _remove_with_persistent_volume(
+        self, claim: str, volume_id: str, *, written: bool, changed: str = TAKEN, uid: str = ""
+    ) -> None:
+        await self._remove(self._path, claim, names.VOLUME, volume_id, changed=changed, uid=uid)
         # not looked for where no volume is written here: the Role for it may be missing
         if written:
-            await self._remove(VOLUMES_PATH, self._writer.volume_name(claim), names.VOLUME, volume_id)
+            volume_name = self._writer.volume_name(claim)
+            await self._remove(VOLUMES_PATH, volume_name, names.VOLUME, volume_id, changed=changed)
 
-    async def _remove(self, path: str, name: str, label: str, value: str) -> None:
-        """Delete an object whose label says that it is the one; nothing to do when it is gone or going."""
+    async def _remove(
+        self, path: str, name: str, label: str, value: str, *, changed: str = TAKEN, uid: str = ""
+    ) -> None:
+        """Delete an object whose label says that it is the one; nothing to do when it is gone or going.
+
+        ``changed`` is what people read when it says something else; ``uid`` is that of the only one that may go.
+        """
         there = await self._get(path, name)
         if there is None or claims.is_going(there):
             return
-        self._check_label(there, label, value)
+        if uid not in ("", there["metadata"]["uid"]):
+            raise VolumeNotMade(REPLACED)
+        self._check_label(there, label, value, changed)
         try:
             await self._api.delete(f"{path}/{name}", there["metadata"]["uid"])
         except Refused as refused:
             what = "delete persistent volumes" if path == VOLUMES_PATH else "delete claims"
             raise self._not_made(refused, what) from refused
 
-    def _check_label(self, thing: Json, label: str, value: str) -> None:
+    def _check_label(self, thing: Json, label: str, value: str, otherwise: str = TAKEN) -> None:
         if claims.labels(thing).get(label) != names.label_value(value):
             name = thing["metadata"]["name"]
             log.error(
                 "cluster %s: %s %s is not ours; it is left alone", self._cluster, thing.get("kind"), bounded(name)
             )
-            raise VolumeNotMade(TAKEN)
+            kind = "Claim" if thing.get("kind") == "PersistentVolumeClaim" else "Persistent volume"
+            raise VolumeNotMade(otherwise.format(kind=kind, name=name))
 
     def _check_adopted(self, volume: Volume, claim: Json | None) -> None:
         if claim is None or claims.is_going(claim):

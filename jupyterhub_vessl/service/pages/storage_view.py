@@ -118,13 +118,17 @@ class StoragePage:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """More about one volume than its row says: names and values, and when it was made."""
+    """More about one volume than its row says: names and values, and when it was made.
+
+    ``sizes`` is which sizes it can get, for somebody who may give it another.
+    """
 
     row: VolumeRow
     line: str
     pairs: tuple[tuple[str, str], ...]
     made_by: str
     made: Instant | None
+    sizes: str
 
 
 def volume_link(organization: str, name: str) -> str:
@@ -270,6 +274,9 @@ def volume_facts(volume: VolumeDetail, now_ms: int) -> VolumeFacts:
         pairs=tuple((title, text) for title, text in pairs if text),
         made_by="" if v.declared else v.created_by,
         made=instant(v.created_ms, now_ms) if v.created_ms and not v.declared else None,
+        sizes=f"It has not grown yet, and can go back to {format_bytes(v.back_bytes)}, but not below that."
+        if v.back_bytes
+        else "It can grow, and never shrink.",
     )
 
 

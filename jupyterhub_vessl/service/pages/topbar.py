@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...model.money import DAY_MS
 from ...model.wire_credits import CreditsView
-from .words import FAR_MS, Amount, Instant, amount, duration, instant, rate
-
-LOW_MS = DAY_MS
-"""From here on the bar warns: less than a day left (DESIGN §5, hourly notices from 24 h before)."""
+from .words import FAR_MS, Amount, Instant, amount, instant, rate
 
 
 @dataclass(frozen=True)
 class Pill:
     """An organization's credits in one line.
 
-    ``tone`` is empty, ``low`` (less than a day left) or ``below`` (under zero); ``warning`` says the same in
-    words.  ``until`` is when running workspaces are paused, None when nothing is used up.
+    ``tone`` is empty, ``low`` or ``below`` (under zero), ``warning`` the same in words (`model.standing`); ``until``
+    is when running workspaces are paused, None when nothing is used up.
     """
 
     organization: str
@@ -37,13 +33,6 @@ def pill(credits: CreditsView) -> Pill:
     """The line for one organization."""
     now_ms, end_ms = credits.at_ms, ends_ms(credits)
     burning = credits.rate_micros_per_hour > 0
-    tone, warning = "", ""
-    if credits.balance_micros < 0:
-        tone, warning = "below", "below zero"
-    elif burning and end_ms is not None and end_ms - now_ms < LOW_MS:
-        tone, warning = "low", f"only {duration(now_ms, end_ms)} left"
-    elif credits.balance_micros == 0:
-        tone, warning = "low", "no credits left"
     far = end_ms is None or end_ms <= now_ms or end_ms - now_ms > FAR_MS
     return Pill(
         organization=credits.organization,
@@ -55,6 +44,6 @@ def pill(credits: CreditsView) -> Pill:
         ),
         rate=rate(credits.rate_micros_per_hour, credits.currency) if burning else None,
         until=instant(end_ms, now_ms) if burning and end_ms is not None and not far else None,
-        tone=tone,
-        warning=warning,
+        tone="" if credits.tone == "fine" else credits.tone,
+        warning=credits.warning,
     )

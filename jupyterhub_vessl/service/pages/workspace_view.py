@@ -232,7 +232,9 @@ def row(
         buttons=_buttons(w, w.user == principal.name, base_url, prefix),
         details=tuple((title, text) for title, text in _details(w, now_ms) if text),
         storage=tuple(_places(w)),
-        ports=tuple(Place(p.name, f"{p.type} {p.port}") for p in w.ports),
+        ports=tuple(
+            Place(p.name, f"{p.type} {p.port}" + (f" at {p.address}" if p.address else ""), p.note) for p in w.ports
+        ),
     )
 
 
