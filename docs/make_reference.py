@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import traitlets
+from jupyterhub_vessl_lab.settings import VesslLab
 from reference_parts.models import fields, models, rest_api, vessl_yaml
 from reference_parts.text import prose, sections, table
 from reference_parts.words import DEFAULTS, KEYS, QUERY, REFUSALS
@@ -57,7 +58,7 @@ def _words_match(table: str, words: Mapping[str, str], wanted: set[str]) -> None
 
 
 def _configurables() -> list[type[traitlets.HasTraits]]:
-    """Our classes behind the entry points of setup.cfg, each after those that it extends."""
+    """Our classes behind the entry points of setup.cfg, each after those that it extends, and that of user images."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     found: dict[type[traitlets.HasTraits], None] = {}
@@ -68,7 +69,7 @@ def _configurables() -> list[type[traitlets.HasTraits]]:
                 for cls in reversed(getattr(importlib.import_module(module), name).__mro__):
                     if issubclass(cls, traitlets.HasTraits) and cls.__module__.startswith("jupyterhub_vessl"):
                         found[cls] = None
-    return list(found)
+    return [*found, VesslLab]
 
 
 def _own_traits(cls: type[traitlets.HasTraits]) -> dict[str, traitlets.TraitType[Any, Any]]:
@@ -91,6 +92,7 @@ def _trait_type(trait: traitlets.TraitType[Any, Any]) -> str:
         traitlets.Unicode: "text",
         traitlets.Bool: "true or false",
         traitlets.Integer: "whole number",
+        traitlets.Int: "whole number",
         traitlets.Float: "number",
         traitlets.Callable: "function",
         traitlets.Enum: "one of " + ", ".join(f"`{value}`" for value in getattr(trait, "values", None) or ()),
@@ -103,6 +105,7 @@ def _configuration() -> list[str]:
         "# Configuration",
         "",
         "What can be set in `jupyterhub_config.py`; [Install on a hub](../how-to/install-on-a-hub.md) uses it.",
+        "The last class is for `jupyter_server_config.py` in the images in which people work.",
         "A setting of a class can also be written for a class that extends it, and then holds for that one.",
         "",
         *_setup_function(),

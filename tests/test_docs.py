@@ -170,7 +170,7 @@ def test_the_index_leads_to_every_page():
 
 @every_file
 def test_every_make_target_exists(file):
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in code_of(file.read_text()):
         if match := re.match(r"(?:\$ )?make\b(.*)", line):
             words = [word for word in re.sub(r'"[^"]*"', "", match[1]).split() if re.fullmatch(r"[a-z]+", word)]

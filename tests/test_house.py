@@ -18,7 +18,10 @@ PACKAGES = {
     "jupyterhub_vessl": ROOT / "jupyterhub_vessl",
     "jupyterhub_vessl_spawner": ROOT / "spawner/jupyterhub_vessl_spawner",
     "jupyterhub_vessl_authenticator": ROOT / "authenticator/jupyterhub_vessl_authenticator",
+    "jupyterhub_vessl_lab": ROOT / "labextension/jupyterhub_vessl_lab",
 }
+BUILT = ROOT / "labextension/jupyterhub_vessl_lab/labextension"
+"""The assets of the JupyterLab extension: data files, which tests/lab/test_packaging.py looks after."""
 NOT_IMPORTED = (".migrations.env", ".jupyterhub_config", ".__main__")
 
 
@@ -82,7 +85,11 @@ def test_every_file_that_is_not_code_is_shipped():
     for package in setup_cfg()["options"]["packages"].split():
         top, *inner = package.split(".")
         folder = PACKAGES[top].joinpath(*inner)
-        files = [f for f in folder.rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc", ".mako")]
+        files = [
+            f
+            for f in folder.rglob("*")
+            if f.is_file() and f.suffix not in (".py", ".pyc", ".mako") and BUILT not in f.parents
+        ]
         subpackages = [d.parent for d in folder.rglob("__init__.py") if d.parent != folder]
         for file in files:
             if any(file.is_relative_to(sub) for sub in subpackages):

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,9 @@ ACCOUNT_ID = 61000
 """Outside of what Debian and systemd give to people (below 60000), to services (61184 on) and to containers."""
 
 _TRY_SECONDS = 10
+
+_IN_WORKSPACES = ("jupyterhub_vessl", "jupyterhub_vessl_lab")
+_EXTENSIONS = ("share/jupyter/labextensions/*", "share/jupyter/labextensions/@*/*", "etc/jupyter/*.d/*")
 
 # /etc without its secrets: no shadow, no ssh, no private keys, no configuration of services.
 _ETC = (
@@ -214,13 +218,14 @@ def look_at_machine(*, data_dir: str, readable: Iterable[str]) -> Machine:
             folders.append(path)
     etc = [f"/etc/{name}" for name in _ETC]
     etc += [path for pattern in _ETC_PATTERNS for path in sorted(glob.glob(f"/etc/{pattern}"))]
+    elsewhere = {path for path in _linked_from(sys.prefix) if not any(Path(path).is_relative_to(p) for p in prefixes)}
     affinity = getattr(os, "sched_getaffinity", None)
     names = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
     return Machine(
         data_dir=data_dir,
         python=sys.executable,
         supervisor=str(Path(__file__).with_name("supervise.py")),
-        readable=tuple(sorted(prefixes | {os.path.realpath(folder) for folder in readable})),
+        readable=tuple(sorted(prefixes | elsewhere | {os.path.realpath(folder) for folder in readable})),
         etc=tuple(path for path in etc if os.path.exists(path)),
         gpu_devices=tuple(sorted(glob.glob("/dev/nvidia*"))),
         root_links=tuple(links),
@@ -228,6 +233,15 @@ def look_at_machine(*, data_dir: str, readable: Iterable[str]) -> Machine:
         cpus=tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1)),
         systemd_environment={name: os.environ[name] for name in names if name in os.environ},
     )
+
+
+def _linked_from(prefix: str) -> set[str]:
+    """What JupyterLab needs of a checkout that is installed to be edited: our packages, and linked extensions."""
+    found = {os.path.realpath(entry) for pattern in _EXTENSIONS for entry in glob.glob(f"{prefix}/{pattern}")}
+    for package in _IN_WORKSPACES:
+        spec = find_spec(package)
+        found |= {os.path.realpath(folder) for folder in (spec.submodule_search_locations or () if spec else ())}
+    return found
 
 
 def _find_limits(machine: Machine) -> tuple[Limits, tuple[str, ...]]:

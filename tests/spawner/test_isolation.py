@@ -230,3 +230,18 @@ async def test_a_server_out_of_memory_ends_with_that_reason(level: Isolation, hu
     await spawner.poll_and_notify()
     await eventually(lambda: service.ended)
     assert [report.reason for _, report in service.ended] == [EndReason.OUT_OF_MEMORY]
+
+
+def test_what_a_checkout_links_into_the_environment_can_be_read_in_a_workspace(tmp_path, monkeypatch):
+    checkout, prefix = tmp_path / "checkout", tmp_path / "venv"
+    for folder in (checkout / "assets", prefix / "share/jupyter/labextensions", prefix / "etc/jupyter/x.d"):
+        folder.mkdir(parents=True)
+    (checkout / "ours.json").write_text("{}")
+    (prefix / "share/jupyter/labextensions/ours").symlink_to(checkout / "assets")
+    (prefix / "etc/jupyter/x.d/ours.json").symlink_to(checkout / "ours.json")
+    (prefix / "etc/jupyter/x.d/theirs.json").write_text("{}")
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    readable = isolation_module.look_at_machine(data_dir=str(tmp_path / "data"), readable=[]).readable
+    assert {str(checkout / "assets"), str(checkout / "ours.json")} <= set(readable)
+    assert str(checkout) not in readable, "nothing beside what is needed"
+    assert not any(folder.startswith(f"{prefix}/") for folder in readable)

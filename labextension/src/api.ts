@@ -1,0 +1,99 @@
+/**
+ * The one door to the server extension.
+ *
+ * Its answers carry status 300 with a JSON body instead of 200: the hub's proxy counts everything below 300 as
+ * activity of the workspace, and looking at the panel must not keep a workspace awake.
+ */
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import { readStatus, type PathKind, type PortType, type Status } from './wire';
+
+const ANSWER_SECONDS_MAX = 30;
+
+export interface PortChoice {
+  type: PortType;
+  port: number;
+  path: PathKind;
+}
+
+/** A refusal or a failure in words for people; `field` is the part of a form that it belongs to. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly hint = '',
+    readonly field = '',
+    readonly status = 0
+  ) {
+    super(message);
+  }
+}
+
+export interface Sentences {
+  unreachable: string;
+  unclear: string;
+}
+
+export class Api {
+  constructor(
+    private readonly settings: ServerConnection.ISettings,
+    private readonly sentences: Sentences
+  ) {}
+
+  /** The present status; `fresh` asks past the cache that all tabs share. */
+  async status(fresh = false): Promise<Status> {
+    return this._status('GET', `status${fresh ? '?fresh=1' : ''}`);
+  }
+
+  async pause(): Promise<void> {
+    await this._ask('POST', 'pause');
+  }
+
+  async keepRunning(kind: string): Promise<Status> {
+    return this._status('POST', `keep/${encodeURIComponent(kind)}`);
+  }
+
+  async putPort(name: string, choice: PortChoice): Promise<Status> {
+    return this._status('PUT', `ports/${encodeURIComponent(name)}`, choice);
+  }
+
+  async deletePort(name: string): Promise<Status> {
+    return this._status('DELETE', `ports/${encodeURIComponent(name)}`);
+  }
+
+  private async _status(method: string, path: string, body?: unknown): Promise<Status> {
+    const status = readStatus(await this._ask(method, path, body));
+    if (status === null) {
+      throw new ApiError(this.sentences.unclear);
+    }
+    return status;
+  }
+
+  private async _ask(method: string, path: string, body?: unknown): Promise<unknown> {
+    const url = URLExt.join(this.settings.baseUrl, 'vessl/api', path);
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), ANSWER_SECONDS_MAX * 1000);
+    try {
+      const init: RequestInit = { method, signal: stop.signal };
+      if (body !== undefined) {
+        init.body = JSON.stringify(body);
+      }
+      const response = await ServerConnection.makeRequest(url, init, this.settings);
+      const answer: unknown = await response.json().catch(() => null);
+      if (response.ok || response.status === 300) {
+        return answer;
+      }
+      throw this._refusal(answer, response.status);
+    } catch (error) {
+      throw error instanceof ApiError ? error : new ApiError(this.sentences.unreachable);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private _refusal(answer: unknown, status: number): ApiError {
+    const { message, hint, field } = (answer ?? {}) as Record<string, unknown>;
+    const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 600) : '');
+    return new ApiError(text(message) || this.sentences.unclear, text(hint), text(field), status);
+  }
+}

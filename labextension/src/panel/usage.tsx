@@ -1,0 +1,43 @@
+/** CPU, memory and GPUs now. */
+import React from 'react';
+
+import type { Context } from '../context';
+import { bytes, cpu, percent } from '../format';
+import type { Usage } from '../wire';
+import { Meter, Section } from './parts';
+
+export function UsageNow({ usage, context }: { usage: Usage; context: Context }): JSX.Element {
+  const { trans } = context;
+  const used = Math.min(100, Math.max(0, Math.round(usage.cpuPercent)));
+  const limit = usage.memoryBytesLimit;
+  return (
+    <Section id="usage" title={trans.__('In use now')}>
+      <Meter
+        label={trans.__('CPU')}
+        percent={used}
+        text={usage.cpuMillisLimit ? trans.__('%1 % of %2', used, cpu(usage.cpuMillisLimit)) : `${used} %`}
+      />
+      <Meter
+        label={trans.__('Memory')}
+        fills
+        percent={percent(usage.memoryBytes, limit)}
+        text={limit ? trans.__('%1 of %2', bytes(usage.memoryBytes), bytes(limit)) : bytes(usage.memoryBytes)}
+      />
+      {usage.gpus.map((gpu, index) => (
+        <React.Fragment key={index}>
+          <Meter
+            label={usage.gpus.length > 1 ? trans.__('GPU %1', index) : trans.__('GPU')}
+            percent={gpu.percent}
+            text={gpu.percent === null ? gpu.name : `${gpu.percent} % · ${gpu.name}`}
+          />
+          <Meter
+            label={usage.gpus.length > 1 ? trans.__('GPU %1 memory', index) : trans.__('GPU memory')}
+            percent={percent(gpu.memoryBytes, gpu.memoryBytesLimit)}
+            fills
+            text={trans.__('%1 of %2', bytes(gpu.memoryBytes), bytes(gpu.memoryBytesLimit))}
+          />
+        </React.Fragment>
+      ))}
+    </Section>
+  );
+}

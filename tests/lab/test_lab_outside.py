@@ -1,0 +1,103 @@
+"""Notebook servers outside of a workspace, JupyterLab's page inside of one, and kernels whose ports are nobody's."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_service import HUB_TOKEN, WORKSPACE_ID, FakeService
+from jupyter_client.blocking.client import BlockingKernelClient
+from lab_parts import Notebook, in_workspace
+
+LAB = "c.ServerApp.jpserver_extensions['jupyterlab'] = True"
+
+
+def page_config(notebook: Notebook) -> dict[str, Any]:
+    """The options of JupyterLab's page."""
+    page = notebook.ask("GET", "lab").body.decode()
+    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert found
+    return dict(json.loads(html.unescape(found[1])))
+
+
+@pytest.mark.parametrize("missing", ["VESSL_WORKSPACE_ID", "VESSL_SERVICE_URL", "JUPYTERHUB_API_TOKEN"])
+def test_outside_of_a_workspace_it_is_silent(service: FakeService, tmp_path: Path, missing: str) -> None:
+    environment = {key: value for key, value in in_workspace(service).items() if key != missing}
+    notebook = Notebook(tmp_path / "home", environment, config=LAB if missing == "VESSL_WORKSPACE_ID" else "")
+    try:
+        for method, path in (
+            ("GET", "vessl/api/status"),
+            ("POST", "vessl/api/pause"),
+            ("PUT", "vessl/api/ports/web"),
+            ("DELETE", "vessl/api/ports/web"),
+        ):
+            assert notebook.ask(method, path, {} if method == "PUT" else None).status == 404
+        if missing == "VESSL_WORKSPACE_ID":
+            assert "vesslWorkspace" not in page_config(notebook)
+    finally:
+        notebook.stop()
+    assert not service.asked
+    assert "vessl" not in notebook.log.replace("jupyterhub_vessl_lab", "").replace("vessl/api/", "")
+
+
+@pytest.fixture(scope="module")
+def lab(_service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    """JupyterLab in a workspace."""
+    running = Notebook(tmp_path_factory.mktemp("lab") / "home", in_workspace(_service), config=LAB)
+    yield running
+    running.stop()
+
+
+def test_jupyterlab_s_page_names_the_workspace_and_no_token(lab: Notebook, service: FakeService) -> None:
+    assert page_config(lab)["vesslWorkspace"] == WORKSPACE_ID
+    assert HUB_TOKEN not in lab.ask("GET", "lab").body.decode()
+    assert not service.asked, "nobody looks, nobody asks"
+
+
+SERVE = """
+import subprocess, sys
+app = subprocess.Popen([sys.executable, "-m", "http.server", "{port}", "--bind", "127.0.0.1"])
+"""
+
+
+def run(client: BlockingKernelClient, code: str) -> None:
+    answer = client.execute_interactive(code, timeout=30, store_history=False)
+    assert answer["content"]["status"] == "ok", answer
+
+
+def test_a_web_app_of_a_kernel_is_found_and_the_kernel_s_own_ports_are_not(lab: Notebook, service: FakeService) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kernel = lab.ask("POST", "api/kernels", {"name": "python3"}).json["id"]
+    file = lab.log_file.parent / "runtime" / f"kernel-{kernel}.json"
+    client = BlockingKernelClient(connection_file=str(file))
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        run(client, "import debugpy; debugpy.listen(('127.0.0.1', 0))")  # as JupyterLab's debugger does
+        run(client, SERVE.format(port=port))
+        found: list[Any] = []
+        for _ in range(100):
+            found = lab.status(fresh=True)["ports"]
+            if port in {p["port"] for p in found}:
+                break
+            time.sleep(0.2)
+        ours = next(p for p in found if p["port"] == port)
+        assert (ours["listening"], ours["declared"], ours["url"]) == (True, False, f"/user/mia%20x/proxy/{port}/")
+        assert ours["process"].startswith("python")
+        assert [p["port"] for p in found] == [port], "neither the kernel's, nor the debugger's, nor Jupyter's own"
+        run(client, "app.kill(); app.wait()")
+    finally:
+        client.stop_channels()
+        lab.ask("DELETE", f"api/kernels/{kernel}")
+    time.sleep(1.1)
+    assert not lab.status(fresh=True)["ports"]
