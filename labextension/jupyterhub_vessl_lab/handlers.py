@@ -1,7 +1,8 @@
 """The extension's REST endpoints, below ``vessl/api/`` of the notebook server.
 
-A hub's proxy counts every answer with a status below 300 as activity of the server, so that a workspace with an open
-tab would never be idle.  Our answers carry 300 with a JSON body and no ``Location``, which a browser hands on as it is.
+A hub's usual proxy counts as activity of the server every answer with a status below 300 and every request with a body,
+so that a workspace with an open tab would never be idle.  Our answers carry 300 with a JSON body and no ``Location``,
+which a browser hands on as it is; what is asked is in the address.
 """
 
 from __future__ import annotations
@@ -112,10 +113,12 @@ class PortHandler(VesslHandler):
             self.answer(await self.status.get(fresh=True))
 
     def _port(self, name: str) -> PortRequest:
-        if len(self.request.body) > BODY_BYTES_MAX:
+        # the proxy counts every request with a body as activity, so JupyterLab sends none
+        described = self.get_query_argument("choice", "").encode() or self.request.body
+        if len(described) > BODY_BYTES_MAX:
             raise BadInput(f"A port is described in at most {BODY_BYTES_MAX // 1024} KiB.")
         try:
-            body = json.loads(self.request.body)
+            body = json.loads(described)
         except (ValueError, RecursionError):
             raise BadInput(
                 "A port is described as JSON.", hint='For example: {"type": "http", "port": 3000}.'

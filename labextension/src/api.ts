@@ -1,8 +1,8 @@
 /**
  * The one door to the server extension.
  *
- * Its answers carry status 300 with a JSON body instead of 200: the hub's proxy counts everything below 300 as
- * activity of the workspace, and looking at the panel must not keep a workspace awake.
+ * Its answers carry status 300 with a JSON body instead of 200, and requests have no body: the hub's proxy counts
+ * everything else as activity of the workspace, and looking at the panel must not keep a workspace awake.
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
@@ -54,31 +54,28 @@ export class Api {
   }
 
   async putPort(name: string, choice: PortChoice): Promise<Status> {
-    return this._status('PUT', `ports/${encodeURIComponent(name)}`, choice);
+    const described = encodeURIComponent(JSON.stringify(choice));
+    return this._status('PUT', `ports/${encodeURIComponent(name)}?choice=${described}`);
   }
 
   async deletePort(name: string): Promise<Status> {
     return this._status('DELETE', `ports/${encodeURIComponent(name)}`);
   }
 
-  private async _status(method: string, path: string, body?: unknown): Promise<Status> {
-    const status = readStatus(await this._ask(method, path, body));
+  private async _status(method: string, path: string): Promise<Status> {
+    const status = readStatus(await this._ask(method, path));
     if (status === null) {
       throw new ApiError(this.sentences.unclear);
     }
     return status;
   }
 
-  private async _ask(method: string, path: string, body?: unknown): Promise<unknown> {
+  private async _ask(method: string, path: string): Promise<unknown> {
     const url = URLExt.join(this.settings.baseUrl, 'vessl/api', path);
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), ANSWER_SECONDS_MAX * 1000);
     try {
-      const init: RequestInit = { method, signal: stop.signal };
-      if (body !== undefined) {
-        init.body = JSON.stringify(body);
-      }
-      const response = await ServerConnection.makeRequest(url, init, this.settings);
+      const response = await ServerConnection.makeRequest(url, { method, signal: stop.signal }, this.settings);
       const answer: unknown = await response.json().catch(() => null);
       if (response.ok || response.status === 300) {
         return answer;

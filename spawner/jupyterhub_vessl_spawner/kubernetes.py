@@ -18,22 +18,24 @@ from pydantic import ValidationError
 from traitlets import Enum, Float, Int, Unicode, default
 
 from jupyterhub_vessl.model import kubernetes_names as names
-from jupyterhub_vessl.model.errors import BadInput, Conflict, NotFound, PublicError
+from jupyterhub_vessl.model.errors import BadInput
 from jupyterhub_vessl.model.lifecycle import EndReason
 from jupyterhub_vessl.model.plan import WorkspacePlan
 from jupyterhub_vessl.model.text import bounded
 from jupyterhub_vessl.model.units import GIB
 
 from .base import End, VesslSpawnerMixin, not_started
+from .kubernetes_addresses import has_tcp_ports
 from .kubernetes_clusters import CLUSTERS, Address, ApiRefusal, Cluster, Pace
 from .kubernetes_credentials import Access, NoAccess
 from .kubernetes_objects import Place, bury
 from .kubernetes_operator import pod_settings, refuse_unusable, unusable
 from .kubernetes_pods import Pod
-from .kubernetes_reasons import restart_report, why_refused
+from .kubernetes_refusals import why_refused
 from .kubernetes_render import NOTEBOOK_PORT, Json, notebook_port, render_home_claim, render_pod, render_service
 from .kubernetes_session import Session
 from .kubernetes_settings import PodSettings
+from .kubernetes_telling import Telling
 from .kubernetes_waiting import Watchdog
 
 STATE_KEY = "vessl_kubernetes"
@@ -42,7 +44,7 @@ DEFAULT_PORT = 8888
 NOT_RUNNING = End(EndReason.EXITED, "it is not running")
 
 
-class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
+class VesslKubernetesSpawner(Telling, VesslSpawnerMixin, KubeSpawner):
     """Runs admitted workspaces as pods."""
 
     kubeconfig = Unicode(
@@ -101,6 +103,17 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         """,
     ).tag(config=True)
 
+    node_silence_seconds = Float(
+        300.0,
+        help="""How long the node of a workspace may say nothing to its cluster before the workspace counts as lost.
+
+        It ends as of when the node fell silent, so nobody pays for a dead node.  A shorter time ends workspaces whose
+        node was only cut off for a moment.
+
+        Example: c.VesslKubernetesSpawner.node_silence_seconds = 600
+        """,
+    ).tag(config=True)
+
     watch_seconds = Float(
         60.0,
         help="""How long one watch of a cluster's pods lasts before it is renewed.
@@ -121,11 +134,8 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         """,
     ).tag(config=True)
 
-    _session: Session | None = None
     _ended_as = NOT_RUNNING
-    _starting = False
-    _restarts_told, _address = 0, ""
-    _telling: asyncio.Task[None] | None = None
+    _address = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # not KubeSpawner's own: it reads the credentials of one cluster before any plan says which, and names the
@@ -167,7 +177,9 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         try:
             refuse_unusable(self, self._unusable)
             self._starting = True
-            return await super().start()
+            url = await super().start()
+            self._tell_addresses()
+            return url
         except BadInput as error:
             raise self._refusal(error) from None
         finally:
@@ -278,7 +290,9 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         )
         address = Address(place.context, place.namespace)
         cluster = CLUSTERS.get(address, access, pace, self.log.getChild("kubernetes"))
-        return Session(cluster, place, changed=self._pod_changed, resumed=resumed)
+        silence_seconds = self.node_silence_seconds
+        changed = self._pod_changed
+        return Session(cluster, place, changed=changed, resumed=resumed, node_silence_seconds=silence_seconds)
 
     def _name(self, place: Place) -> None:
         """What KubeSpawner's templates and hooks read."""
@@ -298,11 +312,14 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         if end is None:
             self._take_up_address(session)
             self._tell_restart(session.last)
+            if not self._starting:
+                self._tell_addresses()  # of a pod that an earlier hub started
         elif not self._starting:
             # the hub calls stop for what still runs only
             self._ended_as, self._session = end, None
+            self._ended_ms_ago = session.silence.lasted_ms if end.reason is EndReason.LOST else 0
             session.detach()
-            bury(session.objects)
+            bury(session.objects, grace_seconds=max(1, plan.stop_grace_seconds) if self._ended_ms_ago else 1)
         return end
 
     def _pod_changed(self, pod: Pod | None) -> None:
@@ -329,23 +346,6 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
             self.server.ip, self.server.port = now.hostname, now.port or 80
             self.user.db.commit()
 
-    def _tell_restart(self, pod: Pod | None) -> None:
-        """Tell the service of a server that was started again in place; what does not arrive is told again later."""
-        if pod is None or self._starting or pod.restarts <= self._restarts_told or self._plan is None:
-            return
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._send_restart(pod, self._plan))
-
-    async def _send_restart(self, pod: Pod, plan: WorkspacePlan) -> None:
-        try:
-            await self.service_client().notice(self._admission_id, restart_report(pod, plan))
-        except (NotFound, Conflict, BadInput) as error:
-            self.log.error("The service refused a notice of %s: %s", bounded(self._log_name), error.message)
-        except PublicError as error:
-            self.log.warning("A restart of %s is not told yet: %s", bounded(self._log_name), error.message)
-            return
-        self._restarts_told = max(self._restarts_told, pod.restarts)
-
     async def isolation_sentence(self) -> str:
         """What separates workspaces on a cluster."""
         return f"A pod of its own, at Kubernetes' pod security level {self.pod_security}."
@@ -358,9 +358,8 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         if session is None:
             return
         grace_seconds = 1 if now or plan is None else max(1, plan.stop_grace_seconds)
-        tcp = plan is not None and any(port.type == "tcp" for port in plan.ports)
-        await session.remove(grace_seconds, with_service=tcp)
-        self._session = None
+        await session.remove(grace_seconds, with_service=plan is not None and has_tcp_ports(plan))
+        self._ended_ms_ago, self._session = session.silence.lasted_ms, None
 
     # -- state ----------------------------------------------------------------
 
@@ -392,6 +391,7 @@ class VesslKubernetesSpawner(VesslSpawnerMixin, KubeSpawner):
         if self._session is not None:
             self._session.detach()
         self._session, self._ended_as, self._restarts_told, self._address = None, NOT_RUNNING, 0, ""
+        self._ended_ms_ago = 0
         self.namespace, self.pod_name, self.dns_name = self._own_namespace, "", ""
 
 

@@ -157,16 +157,15 @@ class Objects:
 
     # -- service --------------------------------------------------------------
 
-    async def replace_service(self, manifest: Mapping[str, Any]) -> None:
+    async def replace_service(self, manifest: Mapping[str, Any]) -> Json:
         """Make the Service; one of an earlier start is removed, since it would vanish together with that start's pod.
 
-        Raises `NotStarted` when an earlier one does not go away.
+        Returns it as the API has it.  Raises `NotStarted` when an earlier one does not go away.
         """
         deadline = time.monotonic() + SERVICE_GOING_SECONDS
         while True:
             try:
-                await self._create("service", manifest)
-                return
+                return await self._create("service", manifest)
             except ApiRefusal as refusal:
                 if refusal.status != 409:
                     raise
@@ -175,13 +174,19 @@ class Objects:
             metadata = found["metadata"] if found is not None else {}
             if found is not None and "deletionTimestamp" not in metadata:
                 if any(owner.get("uid") == self.place.uid for owner in metadata.get("ownerReferences") or ()):
-                    return  # a try that seemed to fail
+                    return found  # a try that seemed to fail
                 await self._delete("service", self.place.name, {"preconditions": {"uid": _uid(found)}})
             if time.monotonic() > deadline:
                 if found is None:
                     raise self._conflict(taken)
                 raise not_started("the address of its last start is still being removed", hint="Try again in a minute.")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def find_service(self) -> Json | None:
+        """The Service as the API has it; None when there is none for this pod."""
+        found = await self._read("service", self.place.name)
+        owners = found["metadata"].get("ownerReferences") or () if found is not None else ()
+        return found if any(owner.get("uid") == self.place.uid for owner in owners) else None
 
     async def delete_service(self) -> None:
         """Delete the Service of the tcp ports."""
@@ -244,29 +249,29 @@ class Objects:
         return True
 
 
-def bury(objects: Objects, *, looks_seconds: Sequence[float] = (0.0,)) -> None:
+def bury(objects: Objects, *, grace_seconds: int = 1, looks_seconds: Sequence[float] = (0.0,)) -> None:
     """Remove a pod that is over, or that could not be stopped, as soon as the API answers; returns at once.
 
     It is looked for after each of these pauses.  A pod that another start has made meanwhile stays.
     """
-    task = asyncio.get_running_loop().create_task(_bury(objects, looks_seconds))
+    task = asyncio.get_running_loop().create_task(_bury(objects, looks_seconds, grace_seconds))
     _burials.add(task)
     task.add_done_callback(_burials.discard)
 
 
-async def _bury(objects: Objects, looks_seconds: Sequence[float]) -> None:
+async def _bury(objects: Objects, looks_seconds: Sequence[float], grace_seconds: int = 1) -> None:
     for pause_seconds in looks_seconds:
         await asyncio.sleep(pause_seconds)
-        if not await _removed(objects):
+        if not await _removed(objects, grace_seconds):
             return
 
 
-async def _removed(objects: Objects) -> bool:
+async def _removed(objects: Objects, grace_seconds: int) -> bool:
     """Ask until the API answers; False when it does not let us."""
     pause_seconds, log = 1.0, objects.cluster.log
     while True:
         try:
-            await objects.delete_pod(1, patience_seconds=0)
+            await objects.delete_pod(grace_seconds, patience_seconds=0)
             return True
         except (ApiRefusal, NoAccess) as error:
             log.warning("Pod %s is not removed yet: %s", bounded(objects.place.name), error)

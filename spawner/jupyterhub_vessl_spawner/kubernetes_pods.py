@@ -19,6 +19,8 @@ WORDS_CHARACTERS_MAX = 600
 
 _ON_ITS_WAY = (None, "PodInitializing", "ContainerCreating")
 """Why a container waits that nothing is wrong with."""
+_GATES = "ReadinessGatesNotReady"
+"""Why a pod is not ready for somebody else, as for a load balancer."""
 
 
 class Trouble(NamedTuple):
@@ -38,6 +40,8 @@ class Trouble(NamedTuple):
         What the scheduler says while no node takes the pod.
     disruption
         Why the cluster takes the pod away, as ``DeletionByTaintManager``.
+    silent_since
+        Since when its node says nothing (RFC 3339), by the cluster's clock.
     """
 
     waits: str = ""
@@ -50,6 +54,7 @@ class Trouble(NamedTuple):
     words: str = ""
     unplaced: str = ""
     disruption: str = ""
+    silent_since: str = ""
 
 
 NO_TROUBLE = Trouble()
@@ -144,8 +149,23 @@ def _trouble(
         words=_words(status.get("message")),
         unplaced=_words(scheduled.get("message")) if scheduled.get("status") == "False" else "",
         disruption=_word(disruption.get("reason")) if disruption.get("status") == "True" else "",
+        silent_since=_silent_since(status, conditions),
     )
     return NO_TROUBLE if found == NO_TROUBLE else found
+
+
+def _silent_since(status: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> str:
+    """When the cluster wrote that a pod is not ready whose node had said that all of it is.
+
+    A node says both in one breath.  Only what watches over the nodes changes the one and leaves the other as it was:
+    it has not heard of the node for a while.
+    """
+    ready, statuses = conditions.get("Ready") or {}, status.get("containerStatuses") or ()
+    contradicted = ready.get("status") in ("False", "Unknown") and ready.get("reason") != _GATES
+    node_said = (conditions.get("ContainersReady") or {}).get("status") != "False"
+    if not contradicted or not node_said or not statuses or not all(each.get("ready") for each in statuses):
+        return ""
+    return _word(ready.get("lastTransitionTime")) or "?"
 
 
 def _first_stuck(status: Mapping[str, Any]) -> Mapping[str, Any] | None:

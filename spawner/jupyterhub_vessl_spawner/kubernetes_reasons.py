@@ -1,7 +1,6 @@
-"""Why a pod waits, why it ended, why the cluster refuses it: Kubernetes' words in, plain words out.
+"""Why a pod waits, and why it ended: Kubernetes' words in, plain words out.
 
-Pure.  Only counts, amounts and what the plan says itself get through: node names, taints, addresses and whatever
-an admission policy wrote stay behind.
+Pure.  Only counts and what the plan says itself get through: node names, taints and addresses stay behind.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from .local_process import describe_exit
 from .steps import Step
 
 TELL_ADMIN = "Tell an admin."
+OR_NO_NAMESPACE = ", or the namespace does not exist"
+"""After what the hub may not do: rights are those of one namespace, and where there is none the answer is 403 too."""
 LATER = "Try again later, choose another resource spec, or ask an admin."
 PULL_ERRORS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 PULL_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -38,6 +39,7 @@ OUT_OF_MEMORY = "OOMKilled"
 NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 REMOVED = "It was removed from the cluster, not by JupyterHub."
 NODE_FAILED = "The node that ran it failed or was taken out of service."
+NODE_SILENT = "The node that ran it stopped answering."
 RESTARTS_MAX = 3
 """So often in a row a container that ends by itself is started again before it counts as ended."""
 
@@ -45,9 +47,6 @@ _NODES = re.compile(r"\s*\d+/(\d+) nodes are available: ?(.*)", re.DOTALL)
 _SENTENCE_END = re.compile(r"\.(?:\s|$)")
 _PART = re.compile(r", (?=\d+ )")
 _TAINT = re.compile(r"\{\s*([^:}\s]+)")
-_AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?[a-zA-Z]{0,2}")
-_QUOTA = re.compile(r"exceeded quota: [^,]*, requested: (.*?), used: (.*?), limited: (.*)", re.DOTALL)
-_RIGHT = re.compile(r'cannot (get|list|create|delete) resource "(pods|services|persistentvolumeclaims)"')
 
 
 class Wait(Enum):
@@ -251,6 +250,8 @@ def why_ended(pod: Pod, plan: WorkspacePlan) -> End | None:
         return End(EndReason.LOST, "It ended, and its node could not start it again.", 1)
     if pod.leaving and (trouble.why == "NodeLost" or trouble.disruption in NODE_GONE):
         return End(EndReason.LOST, NODE_FAILED, 1)
+    if pod.leaving and trouble.silent_since:  # it is not given back when its node is
+        return End(EndReason.LOST, NODE_SILENT, 1)
     return None
 
 
@@ -260,6 +261,8 @@ def why_gone(last: Pod | None, plan: WorkspacePlan) -> End:
         end = why_ended(last, plan) or (_disrupted(last.trouble.disruption) if last.trouble.disruption else None)
         if end is not None:
             return end
+        if last.trouble.silent_since:
+            return End(EndReason.LOST, NODE_SILENT, 1)
     return End(EndReason.LOST, REMOVED, 1)
 
 
@@ -319,80 +322,3 @@ def restart_report(pod: Pod, plan: WorkspacePlan) -> NoticeReport:
         return NoticeReport(kind="out-of-memory", restarts=pod.restarts, detail=detail)
     detail = f"JupyterLab ended ({describe_exit(pod.trouble.before_code)}) and was started again."
     return NoticeReport(kind="restarted", restarts=pod.restarts, detail=detail)
-
-
-# -- why the cluster refuses --------------------------------------------------
-
-
-class Refused(NamedTuple):
-    """Why the API server did not do what it was asked; ``why`` stands after "did not start:"."""
-
-    why: str
-    hint: str
-
-
-def why_refused(status: int, words: str) -> Refused:
-    """An answer of the API server, or 0 for none, in plain words."""
-    if "denied the request" in words or "denied request" in words:  # with whatever status the rule chose
-        return Refused("a rule of the cluster does not allow it", TELL_ADMIN)
-    if status == 0 or status >= 500:
-        if "webhook" in words:
-            return Refused("a check that the cluster makes before it starts anything does not answer", TELL_ADMIN)
-        return Refused("the cluster does not answer", "Try again in a minute; if it stays so, tell an admin.")
-    if status == 401:
-        return Refused("the cluster does not accept JupyterHub's credentials any more", TELL_ADMIN)
-    if status == 403:
-        return _forbidden(words)
-    if status == 404:
-        return Refused("the namespace for workspaces does not exist on the cluster", TELL_ADMIN)
-    if status == 409:
-        return Refused("what is left of its last start is still there", "Try again in a minute.")
-    if status == 429:
-        return Refused("the cluster has too much to do", "Try again in a minute; if it stays so, tell an admin.")
-    return Refused("the cluster finds a mistake in what JupyterHub asked for", TELL_ADMIN)
-
-
-def _forbidden(words: str) -> Refused:
-    quota = _QUOTA.search(words)
-    if quota is not None:
-        return _over_quota(quota[1], quota[2], quota[3])
-    if "failed quota: " in words and "must specify" in words:
-        why = "the cluster's quota counts something that JupyterHub sets no amount of"
-        return Refused(why, TELL_ADMIN)
-    if "no PriorityClass" in words:
-        return Refused("the cluster does not have the priority class that it should run with", TELL_ADMIN)
-    if "violates PodSecurity" in words:
-        return Refused("the security rules of the cluster do not allow it", TELL_ADMIN)
-    if "webhook" in words or "ValidatingAdmissionPolicy" in words:
-        return Refused("a rule of the cluster does not allow it", TELL_ADMIN)
-    if "usage per" in words:
-        return Refused("the cluster does not allow a workspace of this size", LATER)
-    if "cannot " in words and " resource " in words:
-        right = _RIGHT.search(words)
-        lacking = f"{right[1]} {right[2].replace('persistentvolumeclaims', 'volumes')}" if right else "start anything"
-        return Refused(f"JupyterHub lacks the right to {lacking} on the cluster", TELL_ADMIN)
-    return Refused("the cluster does not allow it", TELL_ADMIN)
-
-
-def _over_quota(requested: str, used: str, limited: str) -> Refused:
-    hint = "Stop another workspace, choose a smaller resource spec, or ask an admin."
-    in_use, limits = _amounts(used), _amounts(limited)
-    for resource in _amounts(requested):
-        if resource in in_use and resource in limits:
-            taken = f"{in_use[resource]} of {limits[resource]} in use"
-            return Refused(f"the cluster's quota for {_quota_word(resource)} does not allow more ({taken})", hint)
-    return Refused("the cluster's quota is used up", hint)
-
-
-def _amounts(text: str) -> dict[str, str]:
-    pairs = (part.strip().partition("=") for part in text.split(","))
-    return {name: amount for name, _, amount in pairs if _AMOUNT.fullmatch(amount)}
-
-
-def _quota_word(resource: str) -> str:
-    if "gpu" in resource:
-        return "GPUs"
-    plain = resource.removeprefix("requests.").removeprefix("limits.")
-    words = {"cpu": "CPU", "ephemeral-storage": "temporary storage", "persistentvolumeclaims": "volumes"}
-    words |= {"pods": "workspaces", "count/pods": "workspaces", "memory": "memory", "storage": "storage"}
-    return words.get(plain, "this kind of workspace")

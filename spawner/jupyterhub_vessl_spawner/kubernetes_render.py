@@ -117,25 +117,24 @@ def render_service(plan: WorkspacePlan, *, owner_uid: str, settings: PodSettings
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def tcp_addresses(plan: WorkspacePlan, service: Mapping[str, Any]) -> dict[str, str]:
+def tcp_addresses(plan: WorkspacePlan, service: Mapping[str, Any], *, node_ip: str = "") -> dict[str, str]:
     """``host:port`` of each tcp port by its name, as far as a Service object says it.
 
-    The host of a ``NodePort`` is ``*``: any node of the cluster.  Ports of a ``NodePort`` or ``LoadBalancer`` that
-    the cluster has not given out yet are left out.
+    The host of a ``NodePort`` is ``node_ip``: any node would do, but the pod's own is there for as long as the pod.
+    What the cluster has not given out yet is left out.
     """
     spec, metadata = service["spec"], service["metadata"]
+    given = {port["port"]: port["port"] for port in spec["ports"]}
     if spec["type"] == "NodePort":
-        given = {port["port"]: port.get("nodePort") for port in spec["ports"]}
-        return {port.name: f"*:{given[port.port]}" for port in plan.ports if given.get(port.port)}
-    if spec["type"] == "LoadBalancer":
+        host, given = node_ip, {port["port"]: port.get("nodePort") for port in spec["ports"]}
+    elif spec["type"] == "LoadBalancer":
         balancers = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
         host = balancers[0].get("hostname") or balancers[0].get("ip") or ""
-        host = f"[{host}]" if ":" in host else host
     else:
         parts = (metadata["name"], metadata.get("namespace"), "svc")
         host = ".".join(parts) if all(parts) else metadata["name"]
-    open_ports = {port["port"] for port in spec["ports"]}
-    return {port.name: f"{host}:{port.port}" for port in plan.ports if host and port.port in open_ports}
+    host = f"[{host}]" if ":" in host else host
+    return {port.name: f"{host}:{given[port.port]}" for port in plan.ports if host and given.get(port.port)}
 
 
 def notebook_port(plan: WorkspacePlan, preferred: int) -> int:

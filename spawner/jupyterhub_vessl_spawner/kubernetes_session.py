@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from jupyterhub_vessl.model import kubernetes_names as names
@@ -18,7 +18,16 @@ from .kubernetes_clusters import ApiRefusal, Cluster
 from .kubernetes_credentials import NoAccess
 from .kubernetes_objects import LATE_LOOKS_SECONDS, Objects, Place, bury
 from .kubernetes_pods import Event, Pod
-from .kubernetes_reasons import BROKEN, PULL_ERRORS, TELL_ADMIN, asks_for_claims, why_ended, why_gone
+from .kubernetes_reasons import (
+    BROKEN,
+    OR_NO_NAMESPACE,
+    PULL_ERRORS,
+    TELL_ADMIN,
+    asks_for_claims,
+    why_ended,
+    why_gone,
+)
+from .kubernetes_silence import Silence
 from .kubernetes_waiting import Watchdog
 from .steps import Step
 
@@ -45,14 +54,23 @@ class Session:
         Called with the pod whenever it has changed, and with None when it is gone.
     resumed
         The pod was started by an earlier hub.
+    node_silence_seconds
+        How long its node may say nothing before the pod counts as lost.
     """
 
     def __init__(
-        self, cluster: Cluster, place: Place, *, changed: Callable[[Pod | None], None], resumed: bool = False
+        self,
+        cluster: Cluster,
+        place: Place,
+        *,
+        changed: Callable[[Pod | None], None],
+        resumed: bool = False,
+        node_silence_seconds: float = 300.0,
     ) -> None:
         self.cluster = cluster
         self.place = place
         self.last: Pod | None = None
+        self.silence = Silence(node_silence_seconds)
         self._told = changed
         self._changed = asyncio.Event()
         self._gone = False
@@ -63,6 +81,8 @@ class Session:
         self._ran = resumed
         self._attached = False
         self._asked_for_pod = False
+        self.made_service: dict[str, Any] | None = None
+        self._errand: asyncio.Task[None] | None = None
 
     @property
     def objects(self) -> Objects:
@@ -78,13 +98,28 @@ class Session:
 
     def detach(self) -> None:
         """Follow it no more."""
+        self._end_errand()
         if self._attached:
             self._attached = False
             self.cluster.pods.ignore(self.place.name, self._take_note)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is, or was, done meanwhile."""
+        return self._errand is not None
+
+    def meanwhile(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Do this in the background; it is given up when the pod ends, is being removed, or is followed no more."""
+        self._errand = asyncio.get_running_loop().create_task(errand)
+
+    def _end_errand(self) -> None:
+        if self._errand is not None:
+            self._errand.cancel()
+
     def _take_note(self, pod: Pod, gone: bool) -> None:
         if self.place.uid in ("", pod.uid) and (self.place.uid or pod.admission == self._label):
             self.last, self._gone = pod, self._gone or gone
+            self.silence.look(pod)
             self._ran = self._ran or pod.started
             self._changed.set()
             self._told(None if gone else pod)
@@ -101,7 +136,9 @@ class Session:
         pod = pods.find(self.place.name, self.place.uid) if self.place.uid else None
         if pod is not None:
             self.last = pod
-            return why_ended(pod, plan) or self._end_of_leaving(pod, plan) or self._end_of_standstill(pod)
+            self.silence.look(pod)
+            end = why_ended(pod, plan) or self.silence.end()
+            return end or self._end_of_leaving(pod, plan) or self._end_of_standstill(pod)
         if self._gone or pods.is_listed_since(self._made_seconds):
             return why_gone(self.last, plan)
         return None
@@ -152,7 +189,7 @@ class Session:
         self._made_seconds = time.monotonic()
         manifest = service(self.place.uid)
         if manifest is not None:
-            await self.objects.replace_service(manifest)
+            self.made_service = await self.objects.replace_service(manifest)
         return made
 
     async def wait(self, watchdog: Watchdog, plan: WorkspacePlan, go: Callable[[Step], None]) -> Pod:
@@ -185,9 +222,10 @@ class Session:
     def _refuse_without_sight(self, lacking: str) -> None:
         """A pod that the hub may not see is not started: nobody would learn that it runs, or that it ended."""
         if lacking:
-            words = "Cluster %s: nothing can start, because the hub's Role lacks the verb %s for pods"
-            self.cluster.log.error(words, bounded(self.cluster.name), lacking)
-            raise not_started(f"JupyterHub lacks the right to {lacking} pods on the cluster", hint=TELL_ADMIN)
+            words = "Cluster %s: nothing can start, because the hub's Role lacks the verb %s for pods%s"
+            self.cluster.log.error(words, bounded(self.cluster.name), lacking, OR_NO_NAMESPACE)
+            why = f"JupyterHub lacks the right to {lacking} pods on the cluster{OR_NO_NAMESPACE}"
+            raise not_started(why, hint=TELL_ADMIN)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
@@ -200,6 +238,7 @@ class Session:
 
         The home stays, except one that was made for this start and in which nothing has run.
         """
+        self._end_errand()
         self.attach()
         left = False
         try:

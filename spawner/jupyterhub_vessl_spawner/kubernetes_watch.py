@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from jupyterhub_vessl.model import kubernetes_names as names
+from jupyterhub_vessl.model.errors import VesslError
 from jupyterhub_vessl.model.text import bounded
 
 from .kubernetes_pods import Pod, read_pod
+from .kubernetes_reasons import OR_NO_NAMESPACE
 
 if TYPE_CHECKING:
     from .kubernetes_clusters import Cluster
@@ -33,6 +35,13 @@ LIST_SECONDS = 20.0
 FIRST_PAUSE_SECONDS = 0.5
 SILENCE_SECONDS = 15
 """How long after its time the server may take to end a watch, before it counts as gone."""
+LIST_AGAIN_SECONDS = 1200.0
+"""So often, or up to twice as often by chance, all pods are listed again although nothing seems to be wrong.
+
+A cluster that was restored from a backup counts its versions from an earlier one, and is silent to who asks what came
+after a later one.  Ten thousand pods are a hundred requests, and one to two seconds of the hub's time in pieces of ten
+milliseconds.
+"""
 FORBIDDEN, GONE = 403, 410
 
 Listener = Callable[[Pod, bool], None]
@@ -57,6 +66,7 @@ class PodWatch:
         self._trouble = ""
         self._doing = "list"
         self._followed_seconds = math.inf
+        self._list_again_seconds = 0.0
         self._lacking, self._expired, self._tries = "", False, 0
         self._tried = asyncio.Event()
 
@@ -137,7 +147,7 @@ class PodWatch:
             self._tries += 1
             self._followed_seconds, told_seconds = math.inf, 0.0
             try:
-                version = await self._follow(version or await self._list())
+                version = await self._follow(await self._list_if_due(version))
             except HistoryLost:
                 version = ""
             except asyncio.CancelledError:
@@ -153,6 +163,19 @@ class PodWatch:
             await asyncio.sleep(min(told_seconds, self._cluster.pace.retry_seconds_max))
             await self._pause(pause_seconds)
             pause_seconds = min(pause_seconds * 2, self._cluster.pace.retry_seconds_max)
+
+    async def _list_if_due(self, version: str) -> str:
+        """The version to follow from; what fails although we could go on from ``version`` is put off."""
+        if version and time.monotonic() < self._list_again_seconds:
+            return version
+        try:
+            return await self._list()
+        except VesslError as error:
+            if not version:
+                raise
+            self._list_again_seconds = time.monotonic() + scattered(self._cluster.pace.retry_seconds_max)
+            self._cluster.log.debug("Cluster %s is not listed again yet: %s", bounded(self._cluster.name), error)
+            return version
 
     async def _list(self) -> str:
         """Learn of all pods at once; returns the version from which to follow."""
@@ -175,6 +198,7 @@ class PodWatch:
                 break
         before, self._pods = self._pods, found
         self._listed_seconds = begun_seconds
+        self._list_again_seconds = time.monotonic() + scattered(LIST_AGAIN_SECONDS)
         self._listed.set()
         for name in [name for name in self._listeners if before.get(name) != found.get(name)]:
             self._tell(name, before.get(name), found.get(name))
@@ -204,7 +228,9 @@ class PodWatch:
                     if thing.get("code") == GONE:
                         raise HistoryLost
                     raise RuntimeError(f"the watch was ended with {bounded(thing.get('code'))}")
-                version = thing["metadata"]["resourceVersion"]
+                version, before = thing["metadata"]["resourceVersion"], version
+                if _is_earlier(version, before):
+                    raise HistoryLost
                 if change["type"] != "BOOKMARK":
                     self._change(thing, gone=change["type"] == "DELETED")
         return version
@@ -253,7 +279,7 @@ class PodWatch:
                 self._cluster.log.warning("Cluster %s: %s", bounded(self._cluster.name), bounded(why))
 
     def _right(self) -> str:
-        return f" (the hub's Role lacks the verb {self._lacking} of pods)" if self._lacking else ""
+        return f" (the hub's Role lacks the verb {self._lacking} of pods{OR_NO_NAMESPACE})" if self._lacking else ""
 
     def _recovered(self) -> None:
         self._lacking, self._expired = "", False
@@ -282,6 +308,11 @@ def _read_page(body: bytes) -> tuple[dict[str, Pod], str, str]:
     finally:
         if collects:
             gc.enable()
+
+
+def _is_earlier(version: str, before: str) -> bool:
+    """Whether the versions of a cluster went back.  Those that are no numbers have no order."""
+    return version.isdecimal() and before.isdecimal() and int(version) < int(before)
 
 
 def scattered(seconds: float) -> float:

@@ -39,7 +39,7 @@ def test_the_service_ends_pods_and_keeps_volumes_and_does_nothing_else():
 
 def test_what_belongs_to_no_namespace_is_in_a_file_of_its_own():
     assert "ClusterRole" not in {part["kind"] for part in objects("service-role.yaml")}
-    volumes = {("persistentvolumes", verb) for verb in ("get", "list", "create", "delete")}
+    volumes = {("persistentvolumes", verb) for verb in ("get", "list", "create", "patch", "delete")}
     found = rights(one("ClusterRole", "service-cluster-role.yaml")["rules"])
     assert found == volumes | {("nodes", "get"), ("nodes", "list")}
 

@@ -7,7 +7,7 @@ What lives where:
 
 * ``stand_in`` the server to start; ``direct`` and ``switches`` its methods for tests; ``remote`` the same in a thread
   or in a program of its own (``__main__``); ``kubeconfig``, ``fixtures``
-* ``http_door`` URLs, lists, watches (``watching``); ``access`` tokens; ``faults``
+* ``http_door`` URLs, lists, watches (``watching``); ``access`` tokens, ``roles`` what files give them; ``faults``
 * ``store`` objects, versions, history; ``registry`` writing and deleting; ``patches``, ``selecting``, ``kinds``,
   ``problems`` (refusals), ``quantities``, ``defaults``
 * ``schemas`` the published schemas; ``checks``, ``checks_pod``, ``checks_resources``, ``checks_changes``, ``names``
@@ -28,6 +28,7 @@ from .images import Image
 from .kubeconfig import write_kubeconfig
 from .problems import Refused
 from .remote import running_in_thread, running_program
+from .roles import hub_rules, service_rules
 from .stand_in import StandIn
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "StandIn",
     "StorageClass",
     "check_object",
+    "hub_rules",
     "running_in_thread",
     "running_program",
+    "service_rules",
     "write_kubeconfig",
 ]

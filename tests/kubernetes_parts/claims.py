@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,12 +66,18 @@ class Claims:
     """The volume controllers of the small cluster; each volume has a folder of its own below ``folder``."""
 
     def __init__(
-        self, registry: Registry, recorder: Recorder, classes: Mapping[str, StorageClass], folder: Path
+        self,
+        registry: Registry,
+        recorder: Recorder,
+        classes: Mapping[str, StorageClass],
+        folder: Path,
+        moment_seconds: float = 0.0,
     ) -> None:
         self._registry = registry
         self._recorder = recorder
         self._classes = dict(classes)
         self._folder = folder
+        self._moment_seconds = moment_seconds
         self._users: dict[tuple[str, str], set[str]] = {}
 
     def volume_folder(self, volume: str) -> Path:
@@ -100,10 +107,18 @@ class Claims:
     # claims ------------------------------------------------------------------------------------------------------
 
     def _claim_changed(self, change: Change) -> None:
-        namespace, name = _key(change.new or change.old or {})
-        claim = self._registry.store.get("persistentvolumeclaims", namespace, name)
         if change.new is None and change.old is not None:
             self._release(change.old)
+        self._look_soon(_key(change.new or change.old or {}))
+
+    def _look_soon(self, key: tuple[str, str]) -> None:
+        if self._moment_seconds:
+            asyncio.get_running_loop().call_later(self._moment_seconds, self._look_at, key)
+        else:
+            self._look_at(key)
+
+    def _look_at(self, key: tuple[str, str]) -> None:
+        claim = self._registry.store.get("persistentvolumeclaims", *key)
         if claim is None:
             return
         if "deletionTimestamp" in claim["metadata"]:
@@ -240,7 +255,7 @@ class Claims:
             (users.add if uses else users.discard)(thing["metadata"]["uid"])
             claim = None if users else self._registry.store.get("persistentvolumeclaims", *key)
             if claim is not None and "deletionTimestamp" in claim["metadata"]:
-                self._unprotect(claim)
+                self._look_soon(key)
 
     def _unprotect(self, claim: Json) -> None:
         finalizers = claim["metadata"].get("finalizers") or []

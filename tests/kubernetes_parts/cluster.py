@@ -68,15 +68,17 @@ class Cluster:
         schemas: Sequence[str],
         settings: Settings,
         folder: Path,
+        moment_seconds: float = 0.0,
     ) -> None:
         self.store = Store()
-        addresses = Addresses(self.store)
+        self._moment_seconds = moment_seconds
+        addresses = Addresses(self.store, moment_seconds)
         self.registry = Registry(self.store, addresses, schemas)
         self.recorder = Recorder(self.registry)
         self.collector = Collector(self.registry)
         self.scheduler = Scheduler(self.registry, self.recorder)
         by_name = {one.name: one for one in storage_classes}
-        self.claims = Claims(self.registry, self.recorder, by_name, folder / "volumes")
+        self.claims = Claims(self.registry, self.recorder, by_name, folder / "volumes", moment_seconds)
         self.kubelet = Kubelet(self.registry, self.recorder, self.claims, addresses, settings, folder / "pods")
         self._forwarding = Forwarding(self.store) if settings.processes else None
         self._queue: deque[tuple[Kind, Change]] = deque()
@@ -138,6 +140,8 @@ class Cluster:
             kind, change = self._queue.popleft()
             for controller in (self.scheduler, self.claims, self.kubelet, self.collector):
                 controller.heard(kind.plural, change)
+            if kind.plural == "services" and self._moment_seconds and change.old is None and change.new is not None:
+                self._loop.call_later(self._moment_seconds, self.registry.balance, change.new["metadata"])
             if self._forwarding is not None and kind.plural == "services":
                 metadata = (change.new or change.old or {})["metadata"]
                 self._forwarding.follow(metadata["namespace"], metadata["name"])
@@ -158,14 +162,32 @@ class Cluster:
 
     def lose_node(self, name: str) -> None:
         """The node does not answer any more: its pods end, and are marked for deletion as the taint manager does."""
+        self._cut_off(name)
+        for pod in self._pods_on(name):
+            self._mark_lost(pod, name)
+
+    def silence_node(self, name: str, taken_away_after_seconds: float | None) -> None:
+        """The node does not answer any more: its pods are not ready, and marked for deletion later or never."""
+        self._cut_off(name)
+        for pod in self._pods_on(name):
+            self.registry.set_status(pod, conditions=pod_status.with_ready(pod, "False"))
+        if taken_away_after_seconds is not None:
+            asyncio.get_running_loop().call_later(taken_away_after_seconds, self.take_away, name)
+
+    def take_away(self, name: str) -> None:
+        """Mark the pods of a node for deletion, if it is still cut off."""
+        for pod in self._pods_on(name) if name in self.kubelet.lost else ():
+            self.registry.delete(KINDS["pods"], pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    def _pods_on(self, node: str) -> list[Json]:
+        return [pod for pod in self.store.all("pods") if pod["spec"].get("nodeName") == node]
+
+    def _cut_off(self, name: str) -> None:
         node = self._node(name)
         self.kubelet.lost.add(name)
         taints = [{"key": "node.kubernetes.io/unreachable", "effect": effect} for effect in ("NoSchedule", "NoExecute")]
         spec = {**node["spec"], "taints": [*(node["spec"].get("taints") or []), *taints]}
         self.store.write({**node, "spec": spec, "status": {**node["status"], "conditions": [_ready("Unknown")]}})
-        for pod in list(self.store.all("pods")):
-            if pod["spec"].get("nodeName") == name:
-                self._mark_lost(pod, name)
 
     def _mark_lost(self, pod: Json, node: str) -> None:
         metadata = pod["metadata"]
@@ -186,9 +208,11 @@ class Cluster:
         left = [one for one in node["spec"].get("taints") or [] if one["key"] != "node.kubernetes.io/unreachable"]
         spec = {**{k: v for k, v in node["spec"].items() if k != "taints"}, **({"taints": left} if left else {})}
         self.store.write({**node, "spec": spec, "status": {**node["status"], "conditions": [_ready("True")]}})
-        for pod in list(self.store.all("pods")):
-            if pod["spec"].get("nodeName") == name and "deletionTimestamp" in pod["metadata"]:
+        for pod in self._pods_on(name):
+            if "deletionTimestamp" in pod["metadata"]:
                 self.kubelet.finish(pod)
+            elif all(one["ready"] for one in (pod.get("status") or {}).get("containerStatuses") or ()):
+                self.registry.set_status(pod, conditions=pod_status.with_ready(pod, "True"))
 
     def _node(self, name: str) -> Json:
         node = self.store.get("nodes", "", name)

@@ -65,6 +65,9 @@ def _fill_container(container: Json) -> None:
     for amounts in (resources.get("limits"), resources.get("requests")):
         for name in amounts or {}:
             amounts[name] = str(amounts[name])  # type: ignore[index]
+    for entry in container.get("env") or []:
+        if entry.get("value") == "":  # which means the same
+            del entry["value"]
     for port in container.get("ports") or []:
         port.setdefault("protocol", "TCP")
 

@@ -21,6 +21,7 @@ from .selecting import Match, matcher
 from .store import Version
 from .watching import TOO_OLD, Watch, gone
 
+REQUEST_BYTES_MAX = 3 << 20
 _SNAPSHOTS_MAX = 200
 _WATCH_SECONDS = 3600.0
 _LOG_MAX = 100_000
@@ -235,7 +236,7 @@ class Door:
         bookmarks = query.get("allowWatchBookmarks") in ("true", "True", "1")
         text = query.get("resourceVersion", "")
         asked = _number(text or "0", "resourceVersion")
-        watch = Watch(kind, target.namespace, match, bookmarks)
+        watch = Watch(kind, target.namespace, match, bookmarks, asked)
         self._begin(watch, kind, target.namespace, asked, query.get("sendInitialEvents") in ("true", "True", "1"))
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         self.watches.add(watch)
@@ -246,7 +247,7 @@ class Door:
                 if self.hanging:
                     await self._awake.wait()
                 await response.write(text_out)
-            if watch.bookmarks and not watch.ended:
+            if watch.bookmarks and not watch.ended and self._store.number >= asked:
                 watch.bookmark(self._store.number)
                 await response.write(await watch.next(until) or b"")
             await response.write_eof()
@@ -260,8 +261,8 @@ class Door:
         """Queue what a watch must hear first.  Nothing can happen between this and its entry into the set."""
         watch.seen = self._store.number
         if asked > self._store.number:
-            watch.fail(_too_large(asked, self._store.number))
-        elif asked == 0 or initial:
+            return  # a real server is silent until it gets there, too
+        if asked == 0 or initial:
             for version in self._store.sorted(kind.plural, namespace):
                 watch.show(version)
             if initial:
@@ -304,6 +305,9 @@ async def _body(request: web.BaseRequest, *, any_type: bool = False) -> Any:
         raise Refused(415, message)
     try:
         return json.loads(await request.read() or b"{}")
+    except web.HTTPRequestEntityTooLarge:
+        limit = f"limit is {REQUEST_BYTES_MAX}"
+        raise Refused(413, f"Request entity too large: {limit}", reason="RequestEntityTooLarge") from None
     except ValueError as error:
         raise bad_request(f"error decoding: couldn't get version/kind; json parse error: {error}") from None
 

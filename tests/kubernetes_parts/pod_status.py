@@ -52,6 +52,13 @@ def conditions(pod: Json, *, ready: bool, initialized: bool = True, why: str = "
     return found + [one for kind, one in before.items() if kind == "DisruptionTarget"]
 
 
+def with_ready(pod: Json, value: str) -> list[Json]:
+    """The conditions with another value of ``Ready``, which what watches over the nodes writes without a reason."""
+    found = (pod.get("status") or {}).get("conditions") or []
+    ready = {"type": "Ready", "status": value, "lastProbeTime": None, "lastTransitionTime": now()}
+    return [ready if one["type"] == "Ready" and one["status"] != value else one for one in found]
+
+
 def disruption(reason: str, message: str) -> Json:
     """The condition of a pod that something else than itself ended."""
     condition: Json = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}

@@ -17,7 +17,7 @@ from .pod_security import check_pod_security
 from .problems import Json, already_exists, bad_request, conflict, forbidden, not_found
 from .quota import check_quota
 from .schemas import check_schema
-from .services import Addresses
+from .services import BALANCED, Addresses
 from .store import Store
 
 _OWN = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "namespace", "generateName")
@@ -139,6 +139,12 @@ class Registry:
         status = {**(thing.get("status") or {}), **fields}
         status = {name: value for name, value in status.items() if value is not None}
         return self.settle({**thing, "status": status})
+
+    def balance(self, metadata: Json) -> None:
+        """A cloud has made the load balancer of a Service, if it is one that waits for it."""
+        service = self.store.get("services", metadata["namespace"], metadata["name"])
+        if service is not None and service["spec"]["type"] == "LoadBalancer" and not self.addresses.balancers_are_late:
+            self.set_status(service, **BALANCED)
 
     # deleting ----------------------------------------------------------------------------------------------------
 

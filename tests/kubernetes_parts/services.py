@@ -14,6 +14,7 @@ from .store import Store
 
 NODE_ADDRESS = "127.0.0.1"
 """Where node ports and load balancers listen: every node of the small cluster is this machine."""
+BALANCED: Json = {"loadBalancer": {"ingress": [{"ip": NODE_ADDRESS, "ipMode": "VIP"}]}}
 
 
 class Addresses:
@@ -22,8 +23,10 @@ class Addresses:
     It starts somewhere at random, so that several stand-ins at the same time do not meet.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, moment_seconds: float = 0.0) -> None:
         self._store = store
+        self.balancers_are_late = False
+        self.moment_seconds = moment_seconds
         self._next_pod = random.randrange(1 << 22)
         self._next_service = random.randrange(1 << 23)
 
@@ -50,8 +53,8 @@ class Addresses:
                 port.pop("nodePort", None)
             return
         self._give_node_ports(service, old)
-        if spec["type"] == "LoadBalancer":
-            service["status"] = {"loadBalancer": {"ingress": [{"ip": NODE_ADDRESS, "ipMode": "VIP"}]}}
+        if spec["type"] == "LoadBalancer" and not self.balancers_are_late and not self.moment_seconds:
+            service["status"] = dict(BALANCED)
 
     def _give_node_ports(self, service: Json, old: Json | None) -> None:
         own = service["metadata"].get("namespace"), service["metadata"]["name"]

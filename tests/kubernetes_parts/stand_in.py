@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from .claims import StorageClass
 from .cluster import Cluster, Node
 from .direct import DirectAccess
 from .faults import Faults
-from .http_door import Door
+from .http_door import REQUEST_BYTES_MAX, Door
 from .images import Image
 from .kubelet import Settings
 from .problems import Json
@@ -58,6 +59,8 @@ class StandIn(DirectAccess, Switches):
         What is special about some images.
     tokens
         Who may do what; None: no authentication.
+    moment_seconds
+        How long claims take to be bound or to go, and load balancers to have an address; else they do at once.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class StandIn(DirectAccess, Switches):
         schemas: Sequence[str] | None = None,
         images: Mapping[str, Image] | None = None,
         tokens: Tokens | None = None,
+        moment_seconds: float = 0.0,
     ) -> None:
         if processes:
             require_bubblewrap()
@@ -97,6 +101,7 @@ class StandIn(DirectAccess, Switches):
             schemas=oldest_and_newest() if schemas is None else schemas,
             settings=settings,
             folder=self.folder,
+            moment_seconds=moment_seconds,
         )
         self._store, self._registry = self._cluster.store, self._cluster.registry
         self._faults = Faults()
@@ -130,7 +135,7 @@ class StandIn(DirectAccess, Switches):
         """Listen, in the running loop.  Raises OSError when the port is taken."""
         self.port = port
         self._cluster.start()
-        self._server = web.Server(self._door.answer)
+        self._server = web.Server(self._door.answer, request_factory=_request)
         self._runner = web.ServerRunner(self._server, shutdown_timeout=_PATIENCE_SECONDS)
         await self._runner.setup()
         await self.come_back()
@@ -172,3 +177,8 @@ class StandIn(DirectAccess, Switches):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _request(*parts: Any) -> web.BaseRequest:
+    """A request as large as a real server takes it."""
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=REQUEST_BYTES_MAX)

@@ -155,6 +155,13 @@ class Store:
             history.clear()
             self._forgotten[plural] = self.number
 
+    def go_back(self, versions: int) -> None:
+        """Count from an earlier version on, as a server that was restored from a backup."""
+        self.number = max(1, self.number - versions)
+        for plural, history in self._history.items():
+            history.clear()
+            self._forgotten[plural] = self.number
+
     def _tell(self, kind: Kind, change: Change) -> None:
         self._history[kind.plural].append(change)
         for listener in self.listeners:

@@ -39,6 +39,12 @@ class Switches(FaultSwitches):
         self._store.forget()
         self._door.forget_snapshots()
 
+    def restore_backup(self, versions: int = 1000) -> None:
+        """The server begins again from an earlier version.  A watch from a later one says nothing."""
+        self._store.go_back(versions)
+        self._door.forget_snapshots()
+        self.cut_watches()
+
     def cut_watches(self) -> None:
         """End all open watches as a server does from time to time."""
         for watch in self._door.watches:
@@ -55,6 +61,17 @@ class Switches(FaultSwitches):
             self._registry.delete(KINDS["resourcequotas"], namespace, name)
         body = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": metadata, "spec": {"hard": dict(hard)}}
         self._registry.create(KINDS["resourcequotas"], namespace, body)
+
+    def hold_balancers(self) -> None:
+        """Services of the type LoadBalancer get no address from now on but by `give_balancer`."""
+        self._registry.addresses.balancers_are_late = True
+
+    def give_balancer(self, namespace: str, name: str, **ingress: str) -> None:
+        """A cloud has made the load balancer of a Service; ``ingress`` is its ``ip`` or its ``hostname``."""
+        service = self._store.get("services", namespace, name)
+        if service is None:
+            raise KeyError(f"there is no Service {name}")
+        self._registry.set_status(service, loadBalancer={"ingress": [ingress]})
 
     # pods and nodes ----------------------------------------------------------------------------------------------
 
@@ -77,11 +94,26 @@ class Switches(FaultSwitches):
         self._cluster.kubelet.worker(namespace, name).evict(message)
 
     def lose_node(self, name: str) -> None:
-        """A node does not answer any more; its pods are marked for deletion and stay Terminating."""
+        """A node does not answer any more; its pods are marked for deletion with the reason and stay Terminating.
+
+        Like this older clusters did it, and those do that delete what is on a broken node at once.
+        """
         self._cluster.lose_node(name)
 
+    def silence_node(self, name: str, *, taken_away_after_seconds: float | None = None) -> None:
+        """A node does not answer any more, as a control plane of today sees it; its pods may run on.
+
+        They are not ready by a condition alone, and what the node said last stays.  After a while, or never, they are
+        marked for deletion without a reason, and stay Terminating.
+        """
+        self._cluster.silence_node(name, taken_away_after_seconds)
+
+    def take_away(self, node: str) -> None:
+        """The pods of a silent node are marked for deletion now."""
+        self._cluster.take_away(node)
+
     def restore_node(self, name: str) -> None:
-        """The node answers again; the marked pods go."""
+        """The node answers again; the marked pods go, and the others are ready."""
         self._cluster.restore_node(name)
 
     def hold_deletion(self, namespace: str, name: str) -> None:

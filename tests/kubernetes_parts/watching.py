@@ -28,11 +28,12 @@ def gone(message: str) -> Refused:
 class Watch:
     """One open watch."""
 
-    def __init__(self, kind: Kind, namespace: str, match: Match | None, bookmarks: bool) -> None:
+    def __init__(self, kind: Kind, namespace: str, match: Match | None, bookmarks: bool, after: int = 0) -> None:
         self.kind = kind
         self.bookmarks = bookmarks
         self._namespace = namespace
         self._match = match
+        self._after = after
         self._pending: list[bytes] = []
         self._wake = asyncio.Event()
         self.ended = False
@@ -52,6 +53,8 @@ class Watch:
         """Something that happened.  An object that stops matching is DELETED for this watch."""
         before, after = self._wants(change.old), self._wants(change.new)
         self.seen = change.number
+        if change.number <= self._after:  # from before what it asked for, which is still to come
+            return
         if after:
             self.put(line("MODIFIED" if before else "ADDED", change.record.full))
         elif before:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import build_assets
 import pytest
@@ -98,7 +99,8 @@ class Api:
     async def answer(self, route) -> None:
         request = route.request
         path = request.url.split("/vessl/api/")[1].split("?")[0]
-        self.asked.append((request.method, path, request.post_data_json if request.method == "PUT" else None))
+        choice = parse_qs(urlsplit(request.url).query).get("choice")
+        self.asked.append((request.method, path, json.loads(choice[0]) if choice else None))
         if request.method != "GET" and self.refusal:
             await route.fulfill(status=400, json=self.refusal)
         elif path == "pause":

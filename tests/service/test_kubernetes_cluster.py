@@ -18,23 +18,18 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from kubernetes_parts import Node, Rule, StandIn, write_kubeconfig
+from kubernetes_parts import Node, StandIn, service_rules, write_kubeconfig
 
 from jupyterhub_vessl.cli.serve import serve
 from jupyterhub_vessl.offer import parse_offer
 from jupyterhub_vessl.service import app
-from jupyterhub_vessl.service.clusters import Clusters, ClusterUnreachable, kubernetes_capacity
+from jupyterhub_vessl.service.clusters import Clusters, ClusterUnreachable, kubernetes_capacity, kubernetes_watch
 from jupyterhub_vessl.service.clusters import kubernetes_identity as identities
 from jupyterhub_vessl.service.clusters.kubernetes_api import NOT_ACCEPTED, NOT_TRUSTED, Api
 from jupyterhub_vessl.service.clusters.kubernetes_capacity import capacity_of, gpu_names
 from jupyterhub_vessl.service.clusters.kubernetes_quantities import cpu_millis, size_bytes
 
 OTHER = "f" * 32
-SERVICE_RULES = [
-    Rule(("get", "list", "watch", "delete"), ("pods",), ("default",)),
-    Rule(("get", "list", "create", "patch", "delete"), ("persistentvolumeclaims",), ("default",)),
-    Rule(("list",), ("events",), ("default",)),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +158,7 @@ async def heal(api):
         (broken, "it answers with an error of its own"),
         (expired, "it does not accept this hub's credentials"),
         (busy, "it has too much to do at the moment"),
-        (forbidden, "this hub may not list pods there"),
+        (forbidden, "this hub may not list pods there, or the namespace does not exist"),
     ],
 )
 async def test_an_outage_says_nothing_about_what_runs_and_ends_by_itself(api, cluster, fault, words):
@@ -193,6 +188,24 @@ async def test_what_the_api_has_forgotten_is_listed_again(api, cluster):
     api.create(pod(OTHER))
     await eventually(cluster.running, {ID, OTHER})
     assert api.requests["list", "pods"] == 1
+
+
+async def test_a_cluster_that_was_restored_from_a_backup_is_listed_again_although_it_lists_worse(
+    api, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(kubernetes_watch, "LIST_AGAIN_SECONDS", 1.5)
+    monkeypatch.setattr(kubernetes_watch, "PAUSE_SECONDS_MAX", 0.2)
+    async with adapter(tmp_path, monkeypatch, api) as cluster:
+        api.create(pod())
+        await eventually(cluster.running, {ID})
+        api.restore_backup()
+        api.create(pod(OTHER))
+        await eventually(cluster.running, {ID, OTHER})
+        number = api.fail(500, times=None, verb="list")
+        await api.until(lambda: {"verb": "list", "status": 500}.items() <= api.request_log[-2].items())
+        api.create(pod("a" * 32))  # what can be followed is followed on
+        await eventually(cluster.running, {ID, OTHER, "a" * 32})
+        api.heal(number)
 
 
 async def test_a_cluster_that_is_down_from_the_start_is_not_empty(api, cluster):
@@ -290,7 +303,7 @@ async def test_the_largest_of_all_nodes_counts(tmp_path, monkeypatch):
 
 async def test_where_nodes_may_not_be_listed_nothing_is_known_and_nothing_refused(tmp_path, monkeypatch):
     async with (
-        StandIn(folder=tmp_path / "api", tokens={"narrow": SERVICE_RULES}) as api,
+        StandIn(folder=tmp_path / "api", tokens={"narrow": service_rules("default", cluster_wide=False)}) as api,
         adapter(tmp_path, monkeypatch, api, token="narrow") as cluster,
     ):
         capacity = await cluster.capacity()

@@ -25,8 +25,10 @@ from jupyterhub_vessl.model.catalog import ClusterKind
 from jupyterhub_vessl.model.lifecycle import EndReason
 from jupyterhub_vessl.model.plan import KubernetesPlan, Mount, MountKind, PlannedSpec, WorkspacePlan
 from jupyterhub_vessl.model.wire import NoticeReport, Recorded
+from jupyterhub_vessl.model.wire_status import AddressReport
 
 CONTEXT = "stand-in"
+API_TOKEN = "t0ken"
 WORKSPACE_ID = "0123456789abcdef0123456789abcdef"
 GIB = 1 << 30
 
@@ -60,11 +62,12 @@ def with_claim(claim: str) -> tuple[Mount, ...]:
 
 @dataclass
 class TellingService(StandInService):
-    """The stand-in service, which also takes notices.  ``notice_failures`` of them fail first."""
+    """The stand-in service, which also takes notices and addresses.  ``notice_failures`` notices fail first."""
 
     plan: WorkspacePlan = field(default_factory=kubernetes_plan)
     notices: list[tuple[str, NoticeReport]] = field(default_factory=list)
     notice_failures: int = 0
+    told: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     async def up(self) -> None:
         prefix = "/services/vessl/api/v1/admissions"
@@ -73,6 +76,7 @@ class TellingService(StandInService):
         app.router.add_post(prefix + "/{id}/ready", self._ready)
         app.router.add_post(prefix + "/{id}/ended", self._ended)
         app.router.add_post(prefix + "/{id}/notice", self._notice)
+        app.router.add_post(prefix + "/{id}/addresses", self._addresses)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
@@ -85,6 +89,11 @@ class TellingService(StandInService):
             return web.json_response({}, status=503)
         self.notices.append((request.match_info["id"], report))
         return web.json_response(Recorded(at_ms=3).model_dump())
+
+    async def _addresses(self, request: web.Request) -> web.Response:
+        report = AddressReport.model_validate(await self._begin(request, "addresses"))
+        self.told.append((request.match_info["id"], dict(report.addresses)))
+        return web.json_response(Recorded(at_ms=4).model_dump())
 
 
 @asynccontextmanager
@@ -170,7 +179,7 @@ async def running_kubernetes_hub(
     """A hub beside a stand-in.  ``settings`` are traits of the spawner; ``contexts`` URLs by kubeconfig context."""
     service = TellingService()
     await service.up()
-    kubeconfig = write_kubeconfig(folder / "kubeconfig", contexts or {CONTEXT: api.url}, tokens={CONTEXT: "t0ken"})
+    kubeconfig = write_kubeconfig(folder / "kubeconfig", contexts or {CONTEXT: api.url}, tokens={CONTEXT: API_TOKEN})
     async with answering_pods() as port:
         config = kubernetes_hub_config(service, folder, kubeconfig, port)
         config["VesslKubernetesSpawner"] |= settings
@@ -271,7 +280,7 @@ async def lone_spawner(api: StandIn, folder: Path, **settings: Any) -> AsyncIter
     """A spawner without a hub; ``settings`` are its traits."""
     service = TellingService()
     await service.up()
-    kubeconfig = write_kubeconfig(folder / "kubeconfig", {CONTEXT: api.url}, tokens={CONTEXT: "t0ken"})
+    kubeconfig = write_kubeconfig(folder / "kubeconfig", {CONTEXT: api.url}, tokens={CONTEXT: API_TOKEN})
     user = SimpleNamespace(name="alice", id=1, url="/user/alice/", escaped_name="alice", groups=[], settings={})
     user.db = SimpleNamespace(commit=lambda: None)
     hub = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.1:8081/hub/api")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyterhub_vessl_spawner import kubernetes_reasons as reasons
 from jupyterhub_vessl_spawner.kubernetes_pods import Event, Pod, Trouble, read_event, read_pod
+from jupyterhub_vessl_spawner.kubernetes_refusals import AGAIN, why_refused
 from jupyterhub_vessl_spawner.kubernetes_waiting import IMAGE_SECONDS, SETTLE_SECONDS, Watchdog
 from jupyterhub_vessl_spawner.refusal import NotStarted
 from kubernetes_hub_parts import gpu_spec, kubernetes_plan
@@ -200,7 +201,7 @@ def test_nothing_that_kubernetes_says_gets_through(words, waits, why, ended, dis
     troubled = pod(phase=phase, placed=placed, trouble=trouble, restarts=3)
     waiting = reasons.why_waiting(troubled, [Event(*event)], PLAN)
     ends = (reasons.why_ended(troubled, PLAN), reasons.why_gone(troubled, PLAN))
-    refused = reasons.why_refused(status, words)
+    refused = why_refused(status, words)
     said = [waiting.step.sentence, waiting.why, waiting.hint, reasons.failed_start(troubled), *refused]
     said += [end.detail for end in ends if end is not None]
     said.append(reasons.restart_report(troubled, PLAN).detail)
@@ -399,10 +400,30 @@ RULE = "a rule of the cluster does not allow it"
             'pods "p" is forbidden: no PriorityClass with name high was found',
             "the cluster does not have the priority class that it should run with",
         ),
+        (
+            403,
+            'pods "p" is forbidden: error looking up service account ns/x: serviceaccount "x" not found',
+            "the cluster does not have the service account that it should run with",
+        ),
+        (
+            403,
+            'pods "p" is forbidden: unable to create new content in namespace ns because it is being terminated',
+            "the namespace for workspaces is being deleted on the cluster",
+        ),
+        (
+            403,
+            'pods "p" is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ns"',
+            "JupyterHub lacks the right to create pods on the cluster, or the namespace does not exist",
+        ),
     ],
 )
 def test_a_refusal_is_told_in_plain_words(status: int, words: str, why: str):
-    assert reasons.why_refused(status, words) == (why, reasons.TELL_ADMIN)
+    assert why_refused(status, words) == (why, reasons.TELL_ADMIN)
+
+
+def test_a_quota_that_is_not_counted_yet_is_tried_again():
+    words = 'pods "p" is forbidden: status unknown for quota: fresh, resources: limits.cpu,pods'
+    assert why_refused(403, words) == ("the cluster has not counted yet what its quota leaves", AGAIN)
 
 
 def test_how_far_it_is_never_goes_back():

@@ -128,7 +128,7 @@ CASES = {
         lambda api: api.fail(403, verb="create", resource="pods", message=POLICY),
     ),
     "missing rights": Case(
-        "JupyterHub lacks the right to create pods on the cluster",
+        "JupyterHub lacks the right to create pods on the cluster, or the namespace does not exist",
         lambda api: api.fail(403, verb="create", resource="pods", message=RBAC),
     ),
     "a pod that is refused as invalid": Case(
@@ -357,7 +357,7 @@ async def test_without_the_right_to_see_pods_nothing_is_started(
     denied = lone.api.fail(403, times=None, verb=verb, resource="pods", message="m4rker")
     for _ in range(2):
         seen = await lone.refused()
-        right = f"JupyterHub lacks the right to {verb} pods on the cluster"
+        right = f"JupyterHub lacks the right to {verb} pods on the cluster, or the namespace does not exist"
         assert seen.splitlines()[-1] == f"The workspace did not start: {right}. Nothing is charged. Tell an admin."
         assert not [word for word in SECRET_WORDS if word in seen], seen
     assert f"nothing can start, because the hub's Role lacks the verb {verb} for pods" in caplog.text

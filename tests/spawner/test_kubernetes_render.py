@@ -205,7 +205,7 @@ def test_the_home_claim_and_the_service_of_a_plan():
     ("kind", "more", "address"),
     [
         ("ClusterIP", {}, f"vessl-alice-{ID}.lab.svc:2222"),
-        ("NodePort", {"nodePort": 31022}, "*:31022"),
+        ("NodePort", {"nodePort": 31022}, "192.0.2.1:31022"),
         ("NodePort", {}, None),
         ("LoadBalancer", {"ip": "203.0.113.7"}, "203.0.113.7:2222"),
         ("LoadBalancer", {"ip": "2001:db8::7"}, "[2001:db8::7]:2222"),
@@ -223,7 +223,16 @@ def test_a_tcp_port_is_reached_as_the_service_says(kind, more, address):
         service["spec"]["ports"][0] |= more
     elif kind == "LoadBalancer":
         service["status"] = {"loadBalancer": {"ingress": [more]} if more else {}}
-    assert tcp_addresses(plan, service) == ({"ssh": address} if address else {})
+    assert tcp_addresses(plan, service, node_ip="192.0.2.1") == ({"ssh": address} if address else {})
+
+
+def test_a_node_port_of_a_node_that_is_not_known_has_no_address():
+    plan = kubernetes_plan(ports=(Port(name="ssh", type="tcp", port=2222),))
+    service = render_service(plan, owner_uid="u", settings=SETTINGS)
+    assert service is not None
+    service["spec"] = {"type": "NodePort", "ports": [{"port": 2222, "nodePort": 31022}]}
+    assert tcp_addresses(plan, service) == {}
+    assert tcp_addresses(plan, service, node_ip="2001:db8::1") == {"ssh": "[2001:db8::1]:31022"}
 
 
 @pytest.mark.parametrize(("millis", "text"), [(1, "1m"), (500, "500m"), (1000, "1"), (192_000, "192"), (2500, "2500m")])

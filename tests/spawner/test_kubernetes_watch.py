@@ -94,6 +94,39 @@ async def test_history_that_the_server_has_forgotten_is_no_outage(
     assert not caplog.records
 
 
+async def test_pods_of_a_cluster_that_was_restored_from_a_backup_are_found(
+    kubernetes_api: StandIn,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(kubernetes_watch, "LIST_AGAIN_SECONDS", 1.0)
+    kubernetes_api.seed_pods(2, labels=OURS)
+    restored = cluster_at(kubernetes_api.url, tmp_path, pace=replace(PACE, watch_seconds=0.5))
+    restored.pods.start()
+    await eventually(lambda: kubernetes_api.open_watches("pods"))
+    kubernetes_api.restore_backup()
+    kubernetes_api.delete("pods", "default", "pod-0", grace_seconds=0)
+    kubernetes_api.seed_pods(1, prefix="new", labels=OURS)
+    await eventually(lambda: known(restored) == {"pod-1", "new-0"})
+    await eventually(lambda: kubernetes_api.open_watches("pods"))
+    kubernetes_api.fail(429, times=None, verb="list")  # what can be followed is followed on
+    await eventually(lambda: {"verb": "list", "status": 429}.items() <= kubernetes_api.request_log[-2].items())
+    kubernetes_api.seed_pods(1, prefix="next", labels=OURS)
+    await eventually(lambda: known(restored) == {"pod-1", "new-0", "next-0"})
+    assert not caplog.records
+    await restored.close()
+
+
+async def test_versions_that_go_back_are_another_history(cluster: Cluster, kubernetes_api: StandIn):  # noqa: F811
+    await eventually(lambda: kubernetes_api.open_watches("pods"))
+    kubernetes_api.put(kubernetes_api.object("pods", "default", "pod-0") | {"status": {"phase": "Running"}})
+    [watch] = kubernetes_api._door.watches
+    watch.bookmark(1)
+    await eventually(lambda: kubernetes_api.requests["list", "pods"] == 2)
+    assert known(cluster) == {"pod-0", "pod-1", "pod-2"}
+
+
 async def test_a_list_that_expires_every_time_is_an_outage(
     kubernetes_api: StandIn,  # noqa: F811
     tmp_path: Path,
@@ -212,7 +245,7 @@ async def test_a_right_that_is_missing_is_asked_for_less_and_less_and_known_unti
     await eventually(lambda: len(pauses) > 5)
     assert pauses[:6] == [0.02, 0.04, 0.08, 0.16, 0.3, 0.3]
     [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert f"the hub's Role lacks the verb {verb} of pods" in told
+    assert f"the hub's Role lacks the verb {verb} of pods, or the namespace does not exist" in told
     kubernetes_api.heal()
     assert await blind.pods.lacking_right(10) == ""
     assert known(blind) == {"pod-0"}

@@ -16,6 +16,7 @@ from ...model.catalog_storage import Storage
 from ...model.plan import WorkspacePlan
 from ...model.text import bounded
 from ...model.volumes import FoundVolume, Volume
+from . import kubernetes_words as words
 from .errors import ClusterUnreachable
 from .kubernetes_api import BROKEN, Api, Refused
 from .kubernetes_capacity import Capacities
@@ -27,7 +28,7 @@ from .kubernetes_watch import PodWatch, Running
 log = logging.getLogger("jupyterhub_vessl")
 
 GPU_RESOURCES = frozenset({"nvidia.com/gpu"})
-NOT_ALLOWED = "this hub may not delete pods there"
+NOT_ALLOWED = f"this hub may not delete pods there{words.OR_NO_NAMESPACE}"
 
 
 class KubernetesCluster:

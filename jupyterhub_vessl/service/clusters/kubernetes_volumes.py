@@ -26,7 +26,7 @@ Json = dict[str, Any]
 VOLUMES_PATH = "/api/v1/persistentvolumes"
 CLAIM_EVENTS = "involvedObject.kind=PersistentVolumeClaim"
 
-NOT_ALLOWED = "this hub may not list claims there"
+NOT_ALLOWED = f"this hub may not list claims there{words.OR_NO_NAMESPACE}"
 OTHER_BACKING = (
     "It was made of what vessl.yaml no longer names as object storage, so its cluster cannot make it again. "
     "An operator can name that again."

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...model import kubernetes_names as names
+from . import kubernetes_words as words
 from .errors import ClusterUnreachable
 from .kubernetes_api import BROKEN, SILENT, Api, Refused
 
@@ -28,8 +29,14 @@ STALE_SECONDS = 5.0
 FIRST_SECONDS = 5.0
 """How long somebody waits for the first list."""
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.25, 15.0
+LIST_AGAIN_SECONDS = 1200.0
+"""So often, or up to twice as often by chance, all pods are listed again although nothing seems to be wrong.
 
-NOT_ALLOWED = "this hub may not list pods there"
+A cluster that was restored from a backup counts its versions from an earlier one, and is silent to who asks what came
+after a later one.  Ten thousand pods are twenty requests.
+"""
+
+NOT_ALLOWED = f"this hub may not list pods there{words.OR_NO_NAMESPACE}"
 _OVER = ("Succeeded", "Failed")
 
 
@@ -56,6 +63,7 @@ class PodWatch:
         self._version = ""
         self._open = False
         self._in_step = float("-inf")
+        self._list_again = 0.0
         self._trouble = SILENT
         self._listed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,8 +92,7 @@ class PodWatch:
         failures = 0
         while True:
             try:
-                if not self._version:
-                    await self._list()
+                await self._list_if_due()
                 began = time.monotonic()
                 await self._follow()
                 failures = 0
@@ -98,6 +105,8 @@ class PodWatch:
                 self._version = ""
             except ClusterUnreachable as error:
                 self._trouble = error.reason
+                if failures > 1:  # long enough for a cluster to be another one when it is back
+                    self._version = ""
             except Exception as error:
                 # an object that is no pod must not end the watch for good
                 log.warning("a watch of pods failed with %s; it begins again", type(error).__name__)
@@ -106,6 +115,17 @@ class PodWatch:
                 self._open = False
             await asyncio.sleep(random.uniform(0.5, 1) * min(PAUSE_SECONDS * 2**failures, PAUSE_SECONDS_MAX))  # noqa: S311
             failures = min(failures + 1, 10)
+
+    async def _list_if_due(self) -> None:
+        if self._version and time.monotonic() < self._list_again:
+            return
+        try:
+            await self._list()
+        except (Refused, ClusterUnreachable):
+            if not self._version:
+                raise
+            # what was followed can be followed on; the list is tried again later
+            self._list_again = time.monotonic() + PAUSE_SECONDS_MAX
 
     async def _list(self) -> None:
         pods: dict[str, tuple[str, bool]] = {}
@@ -116,6 +136,7 @@ class PodWatch:
             version = page["metadata"]["resourceVersion"]
         self._pods, self._version = pods, version
         self._in_step = time.monotonic()
+        self._list_again = self._in_step + random.uniform(0.5, 1) * LIST_AGAIN_SECONDS  # noqa: S311
         self._listed.set()
 
     async def _follow(self) -> None:
@@ -147,7 +168,10 @@ class PodWatch:
             self._pods.pop(thing["metadata"]["uid"], None)
         elif kind != "BOOKMARK":
             _take(self._pods, thing)
-        self._version = thing["metadata"]["resourceVersion"]
+        version = thing["metadata"]["resourceVersion"]
+        if version.isdecimal() and self._version.isdecimal() and int(version) < int(self._version):
+            raise _TooOld  # the cluster was restored from a backup
+        self._version = version
 
 
 def _take(pods: dict[str, tuple[str, bool]], pod: dict[str, Any]) -> None:

@@ -28,8 +28,13 @@ _REFUSALS = (
     (r"being terminated", "The cluster's namespace is being deleted."),
     (r"spec is immutable", "It can grow when it is bound, and it is not bound yet."),
 )
+OR_NO_NAMESPACE = ", or the namespace does not exist"
+"""After what the service may not do: rights are those of one namespace, and where there is none it is refused too."""
+_CLUSTER_WIDE = "The service may not {what}. An operator applies helm-values/service-cluster-role.yaml."
 _BY_STATUS = {
-    403: "The service may not {what} in this namespace. An operator applies helm-values/service-role.yaml.",
+    403: "The service may not {what} in this namespace"
+    + OR_NO_NAMESPACE
+    + ". An operator applies helm-values/service-role.yaml to it.",
     404: "The cluster's namespace does not exist. An operator creates it, or names another one in vessl.yaml.",
     409: "Something else changed it at the same moment; it is tried again.",
 }
@@ -61,7 +66,8 @@ def refusal(status: int, message: str, what: str) -> str:
     for pattern, sentence in _REFUSALS:
         if re.search(pattern, message):
             return sentence
-    return _BY_STATUS.get(status, _NOT_ACCEPTED).format(what=what)
+    cluster_wide = status == 403 and ("at the cluster scope" in message or "persistent volumes" in what)
+    return (_CLUSTER_WIDE if cluster_wide else _BY_STATUS.get(status, _NOT_ACCEPTED)).format(what=what)
 
 
 def waits_for(events: Iterable[Mapping[str, Any]], storage_class: str, waited_seconds: float) -> str:
