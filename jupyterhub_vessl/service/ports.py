@@ -9,16 +9,21 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from ..ledger import records
-from ..ledger.events import record_event
+from ..ledger.events import list_events, record_event
+from ..ledger.schema import events
 from ..model.errors import Conflict, NotAllowed, NotFound
 from ..model.identity import Principal
 from ..model.lifecycle import State
+from ..model.money import HOUR_MS
 from ..model.plan import Port
 from ..model.ports import with_port, without_port
 from ..model.request import PortRequest, parse_request
 from ..model.wire import Recorded
 from ..model.wire_status import AddressReport
 from .core import Core
+
+CHANGES_MAX = 60
+"""Changes of a workspace's ports in an hour: each is an event, and a program may make them as fast as it likes."""
 
 
 class Ports:
@@ -62,9 +67,16 @@ class Ports:
                 plan=workspace.plan.model_copy(update={"ports": ports}),
                 request=json.dumps(request.as_options()),
             )
-            records.save_workspace(connection, changed)
             now_ms = self._core.clock.now_ms()
+            recent = (
+                events.c.workspace_id == workspace.id,
+                events.c.kind == "ports",
+                events.c.at_ms > now_ms - HOUR_MS,
+            )
+            if len(list_events(connection, *recent, limit=CHANGES_MAX)) >= CHANGES_MAX:
+                raise Conflict(f"Ports can be changed {CHANGES_MAX} times in an hour.", hint="Try again later.")
             event = records.workspace_event(workspace, now_ms, "ports", f"{workspace.title}: {what}.", principal.name)
+            records.save_workspace(connection, changed)
             record_event(connection, event)
 
         await self._core.database.run(work)

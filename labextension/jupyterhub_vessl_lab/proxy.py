@@ -263,7 +263,6 @@ class HardenedProxyHandler(ProxyHandler):
             # without the slash, the relative links of a page would lead out of the app
             query = heads.request_query(self.request.query, secrets)
             raise _Moved(f"{self.request.path}/" + (f"?{query}" if query else ""))
-        self._touch()
         sent = self.request.headers
         has_body = "Transfer-Encoding" in sent or sent.get("Content-Length", "0") != "0"
         async with ask(
@@ -274,6 +273,7 @@ class HardenedProxyHandler(ProxyHandler):
             self._outgoing(secrets, mount),
             self._upload if has_body else None,
         ) as answer:
+            self._touch()  # an app answered; the page that waits for one asks by itself, and is nobody's activity
             if self.rewrite_response:
                 await self._rewritten(answer, secrets, mount, host, port, proxied_path)
                 return

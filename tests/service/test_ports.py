@@ -92,3 +92,13 @@ async def test_what_the_cluster_says_of_a_tcp_port_is_shown_until_the_end(servic
     assert json.loads((await service.parts.workspaces.find(workspace_id)).addresses) == {}
     status, body = await service.call("POST", f"admissions/{'0' * 32}/addresses", "spawner", report)
     assert (status, body["code"]) == (404, "not_found")
+
+
+async def test_a_program_cannot_flood_the_events_with_ports(service, clock):
+    _, workspace_id = await service.run("mia")
+    path = f"workspaces/{workspace_id}/ports/app"
+    codes = [(await service.call("PUT", path, "workspace-mia", {"port": 3000 + n}))[0] for n in range(62)]
+    assert (codes.count(200), codes[60:]) == (60, [409, 409])
+    assert (await declared(service, workspace_id))["app"]["port"] == 3059
+    clock.ms += 3_600_000
+    assert (await service.call("PUT", path, "workspace-mia", {"port": 3100}))[0] == 200

@@ -219,3 +219,11 @@ async def test_a_servers_token_stands_for_its_own_workspace_and_for_nothing_else
         assert (await service.call(verb, path, "workspace-mia", {}))[0] == 401
     _, view = await service.call("GET", f"workspaces/{workspace_id}", "mia")
     assert view["state"] == "running"
+
+
+async def test_a_servers_token_is_worth_nothing_once_its_workspace_is_paused(service):
+    admission_id, workspace_id = await service.run("mia")
+    await service.ended(admission_id)
+    for verb, path in (("GET", "status"), ("POST", "pause"), ("PUT", "ports/app")):
+        body = None if verb == "GET" else {"port": 3000}
+        assert (await service.call(verb, f"workspaces/{workspace_id}/{path}", "workspace-mia", body))[0] == 404

@@ -44,7 +44,7 @@ async def test_spent_in_this_session_begins_anew_with_each_start(service, clock)
     admission_id, workspace_id = await service.run("mia")
     clock.ms += HOUR_MS
     await service.ended(admission_id)
-    paused = await status_of(service, workspace_id)
+    paused = await status_of(service, workspace_id, "mia")
     assert (paused["session_started_ms"], paused["session_micros"], paused["pauses"]) == (None, 0, [])
     clock.ms += HOUR_MS
     await service.run("mia")
@@ -62,7 +62,7 @@ async def test_it_tells_why_the_session_before_ended_also_when_it_runs_again(ser
     ended_ms = clock.ms
     clock.ms += HOUR_MS
     for _ in range(2):
-        last = (await status_of(service, workspace_id))["last_end"]
+        last = (await status_of(service, workspace_id, "mia"))["last_end"]
         assert last["at_ms"] == ended_ms
         assert last["sentence"].startswith("It needed more than 2 GiB of memory. Next larger: ")
         admission_id, _ = await service.run("mia")

@@ -75,7 +75,7 @@ class VesslHandler(HubOAuthenticated, web.RequestHandler):
         workspace = await self.parts.workspaces.find(workspace_id)
         if workspace is None or workspace.person != model["name"] or workspace.server_name not in servers:
             raise NotFound("There is no such workspace.")
-        if workspace.state is State.TERMINATED:  # its server's name may be another workspace's by now
+        if workspace.state not in (State.RUNNING, State.PENDING):  # a server that is over has nothing to ask any more
             raise NotFound("There is no such workspace.")
         return principal_from_groups(model["name"], model.get("groups", ()))
 
