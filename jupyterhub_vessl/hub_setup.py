@@ -105,12 +105,12 @@ def setup_vessl(
     if cluster == "kubernetes":
         _refuse_unsupported(c)
     hub = c.JupyterHub
-    base_url = _base_url(hub)
+    path = f"{_base_url(hub)}services/{SERVICE_NAME}/"
     offer_file, data_folder = str(Path(offer).absolute()), str(Path(data_dir).absolute())
     parsed = _parsed(offer_file)
     _fill(hub, "spawner_class", f"vessl-{cluster}")
     _fill(hub, "authenticator_class", "vessl-oidc")
-    _fill(hub, "default_url", f"{base_url}services/{SERVICE_NAME}/")
+    _fill(hub, "default_url", path)
     _fill(hub, "allow_named_servers", True)
     _fill(hub, "named_server_limit_per_user", named_servers)
     _fill(c.VesslOIDCAuthenticator, "offer_file", offer_file)
@@ -119,25 +119,12 @@ def setup_vessl(
     if parsed is not None:
         _brand(hub, parsed)
 
-    command = None
-    if managed:
-        command = serve_command(offer=offer_file, data_dir=data_folder)
+    command = serve_command(offer=offer_file, data_dir=data_folder) if managed else None
     _add_services(c, service_url, command, database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE)
     if managed:
         _hand_over(hub, parsed)
-    if not _is_set(c.Spawner, "server_token_scopes"):
-        c.Spawner["server_token_scopes"] = [*SERVER_SCOPES]
-    elif isinstance(c.Spawner["server_token_scopes"], list):
-        _append(c.Spawner, "server_token_scopes", SERVER_SCOPES[-1:], key=str)
-    path = f"{base_url}services/{SERVICE_NAME}/"
-    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{path}")
-    # the proxy reaches a service that the admin has listed at its URL, and so do workspaces
-    listed = next(s for s in _listed(hub, "services") if _name(s) == SERVICE_NAME)
-    if isinstance(listed, dict) and listed.get("url") not in (None, service_url):
-        _fill(c.VesslSpawnerMixin, "workspace_service_url", f"{listed['url'].rstrip('/')}{path}")
-
-    hub_version_major = int(metadata.version("jupyterhub").split(".")[0])
-    _grant(hub, hub_version_major)
+    _lead_to_service(c, service_url, path)
+    _grant(hub, int(metadata.version("jupyterhub").split(".")[0]))
 
 
 def _refuse_unsupported(c: Any) -> None:
@@ -175,6 +162,19 @@ def _add_services(c: Any, service_url: str, command: list[str] | None, database:
         _fill(c.VesslSpawnerMixin, "service_token", token)
     elif isinstance(listed[SPAWNER_NAME], dict) and (token := listed[SPAWNER_NAME].get("api_token")):
         _fill(c.VesslSpawnerMixin, "service_token", _checked(f"the API token of the service {SPAWNER_NAME}", token))
+
+
+def _lead_to_service(c: Any, service_url: str, path: str) -> None:
+    """Where the spawner and workspaces reach the service, and what the token of a server may do there."""
+    if not _is_set(c.Spawner, "server_token_scopes"):
+        c.Spawner["server_token_scopes"] = [*SERVER_SCOPES]
+    elif isinstance(c.Spawner["server_token_scopes"], list):
+        _append(c.Spawner, "server_token_scopes", SERVER_SCOPES[-1:], key=str)
+    _fill(c.VesslSpawnerMixin, "service_url", f"{service_url.rstrip('/')}{path}")
+    # the proxy reaches a service that the admin has listed at its URL, and so do workspaces
+    listed = next(s for s in _listed(c.JupyterHub, "services") if _name(s) == SERVICE_NAME)
+    if isinstance(listed, dict) and listed.get("url") not in (None, service_url):
+        _fill(c.VesslSpawnerMixin, "workspace_service_url", f"{listed['url'].rstrip('/')}{path}")
 
 
 def _hand_over(hub: Any, offer: Offer | None) -> None:

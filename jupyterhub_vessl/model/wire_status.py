@@ -9,23 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .plan import PlannedSpec
 from .standing import Tone
 from .wire import PortView, WorkspaceView
 from .wire_base import NAME_CHARACTERS_MAX, Inbound, Outbound
 
 PauseKind = Literal["credits", "budget", "idle", "max-runtime"]
-
-
-class SpecDetail(Outbound):
-    """The resources of what runs, as they were at admission."""
-
-    name: str
-    title: str
-    gpu_type: str = ""
-    gpu_count: int = 0
-    cpu_millis: int
-    memory_bytes: int
-    temporary_bytes: int
 
 
 class CreditsDetail(Outbound):
@@ -89,7 +78,7 @@ class StatusView(Outbound):
     """
 
     workspace: WorkspaceView
-    spec: SpecDetail
+    spec: PlannedSpec
     team_title: str
     credits: CreditsDetail
     session_started_ms: int | None = None

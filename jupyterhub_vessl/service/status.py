@@ -19,7 +19,7 @@ from ..model.limits import Limits
 from ..model.money import format_credits
 from ..model.wire import WorkspaceView
 from ..model.wire_credits import CreditsView
-from ..model.wire_status import CreditsDetail, LastEnd, NoticeView, PauseView, SpecDetail, StatusView
+from ..model.wire_status import CreditsDetail, LastEnd, NoticeView, PauseView, StatusView
 from .budget_watch import budgets_ahead
 from .budgets import offered_limits, scopes_for
 from .core import Core
@@ -63,7 +63,7 @@ class Statuses:
             raise NotFound("There is no such workspace.")
         view = self._views.of(connection, principal, workspace)
         credits = self._credits.view(connection, workspace.organization)
-        now_ms, spec = credits.at_ms, workspace.plan.spec
+        now_ms = credits.at_ms
         admission = records.admission_by_id(connection, workspace.admission_id)
         running = workspace.state is State.RUNNING
         started_ms = admission.ready_ms if admission and running else None
@@ -71,7 +71,7 @@ class Statuses:
         team = organization.teams.get(workspace.team)
         return StatusView(
             workspace=view,
-            spec=SpecDetail(**spec.model_dump()),
+            spec=workspace.plan.spec,
             team_title=team.title if team else workspace.team,
             credits=CreditsDetail(**credits.model_dump(include=set(CreditsDetail.model_fields))),
             session_started_ms=started_ms,

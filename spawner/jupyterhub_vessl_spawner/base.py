@@ -80,7 +80,7 @@ class VesslSpawnerMixin(Steps, Spawner):
         Empty means service_url, which is right where workspaces run on the hub's machine.  Where it is wrong,
         JupyterLab shows no credits; nothing else depends on it.
 
-        Example: c.VesslKubernetesSpawner.workspace_service_url = "http://proxy-public/services/vessl/"
+        Example: c.VesslLocalSpawner.workspace_service_url = "http://127.0.0.1:8000/services/vessl/"
         """,
     ).tag(config=True)
 

@@ -134,7 +134,7 @@ def kubernetes_hub_config(service: StandInService, folder: Path, kubeconfig: Pat
             "ready_timeout_seconds": 10,
             "unschedulable_grace_seconds": 0.3,
             "watch_retry_seconds_max": 0.3,
-            "k8s_api_request_timeout": 1,
+            "k8s_api_request_timeout": 5,
             "k8s_api_request_retry_timeout": 1,
         },
     }

@@ -37,6 +37,7 @@ def test_every_setting_explains_itself_with_an_example():
         "data_dir",
         "read_only_folders",
         "service_url",
+        "workspace_service_url",
         "service_token",
         "service_timeout_seconds",
         "ready_timeout_seconds",
