@@ -37,6 +37,7 @@ from .delivery import send_end
 from .form import note_refusal, options_from_form, render_form
 from .last_end import last_end
 from .refusal import HUB_COUNTS_REFUSALS, NotStarted, VesslSpawnRefused
+from .server_tokens import revoke_tokens
 from .steps import Steps
 
 STATE_KEY = "vessl"
@@ -187,6 +188,7 @@ class VesslSpawnerMixin(Steps, Spawner):
     async def _ask_and_start(self, session: aiohttp.ClientSession) -> str:
         service = self.service_client(session=session)
         self._go(5, "Asking for admission")
+        revoke_tokens(self, keep=self.api_token)
         try:
             admission = await service.admit(self._admission_request())
         except PublicError as error:
@@ -291,6 +293,7 @@ class VesslSpawnerMixin(Steps, Spawner):
         if self._undoing is not None:
             await asyncio.wait([self._undoing])
         await self.stop_plan(now=now)
+        revoke_tokens(self)
         delivery = self._report_end(EndReason.USER, "")
         if delivery is not None:
             await asyncio.wait([delivery], timeout=STOP_DELIVERY_SECONDS)
@@ -303,6 +306,8 @@ class VesslSpawnerMixin(Steps, Spawner):
         if end is None:
             return None
         if not self._stopping:
+            if not self._start_pending:
+                revoke_tokens(self)
             self._report_end(end.reason, end.detail)
         return end.exit_code
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from hub_parts import TOKEN, NullProxy, StandInService, TestHub, make_plan
+from jupyterhub import orm
 from jupyterhub.tests.utils import add_user
 from jupyterhub_vessl_spawner import kubernetes_objects
 from jupyterhub_vessl_spawner.kubernetes import VesslKubernetesSpawner
@@ -134,7 +136,7 @@ def kubernetes_hub_config(service: StandInService, folder: Path, kubeconfig: Pat
             "ready_timeout_seconds": 10,
             "unschedulable_grace_seconds": 0.3,
             "watch_retry_seconds_max": 0.3,
-            "k8s_api_request_timeout": 5,
+            "k8s_api_request_timeout": 3,
             "k8s_api_request_retry_timeout": 1,
         },
     }
@@ -275,6 +277,12 @@ def labels_of(thing: Mapping[str, Any]) -> Mapping[str, str]:
     return thing["metadata"].get("labels") or {}
 
 
+@cache
+def empty_database() -> Any:
+    """A session of a hub's database in memory in which there is nobody."""
+    return orm.new_session_factory("sqlite:///:memory:")()
+
+
 @asynccontextmanager
 async def lone_spawner(api: StandIn, folder: Path, **settings: Any) -> AsyncIterator[LoneSpawner]:
     """A spawner without a hub; ``settings`` are its traits."""
@@ -282,7 +290,7 @@ async def lone_spawner(api: StandIn, folder: Path, **settings: Any) -> AsyncIter
     await service.up()
     kubeconfig = write_kubeconfig(folder / "kubeconfig", {CONTEXT: api.url}, tokens={CONTEXT: API_TOKEN})
     user = SimpleNamespace(name="alice", id=1, url="/user/alice/", escaped_name="alice", groups=[], settings={})
-    user.db = SimpleNamespace(commit=lambda: None)
+    user.base_url, user.orm_user, user.db = "/user/alice/", SimpleNamespace(id=1), empty_database()
     hub = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.1:8081/hub/api")
     async with answering_pods() as port:
         traits = kubernetes_hub_config(service, folder, kubeconfig, port)["VesslKubernetesSpawner"] | settings
