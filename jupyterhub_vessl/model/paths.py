@@ -1,4 +1,4 @@
-"""Where a volume may be mounted: one rule for vessl.yaml, the form and the REST API."""
+"""Where a volume may be mounted and what a server may be called: one rule for vessl.yaml, the form and the REST API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import re
 PATH_CHARACTERS_MAX = 200
 _SYSTEM = "bin boot dev etc lib lib32 lib64 libx32 proc root run sbin sys tmp usr var"
 SYSTEM_FOLDERS = frozenset(_SYSTEM.split())
+_SERVER = (
+    "api consoles custom doc edit favicon.ico files kernelspecs lab login logout logos lsp metrics nbconvert notebooks"
+    " oauth_callback proxy robots.txt server-proxy static terminals tree vessl view"
+)
+SERVER_PATHS = frozenset(_SERVER.split())
+"""The first names in addresses of a person's default server, whose named servers live right beside them."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 

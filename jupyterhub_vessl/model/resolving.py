@@ -13,6 +13,7 @@ from .catalog import Cluster, ClusterKind, Image, Offer, Preset, ResourceSpec
 from .choosing import choose, open_to
 from .errors import BadInput, NotAllowed
 from .identity import Principal
+from .paths import SERVER_PATHS
 from .plan import KubernetesPlan, Owner, PlannedSpec, Port, WorkspacePlan
 from .request import PortRequest, WorkspaceRequest
 from .resolving_image import pull_secret, resolve_image
@@ -107,6 +108,16 @@ def _resolve_ports(ports: Mapping[str, PortRequest]) -> tuple[Port, ...]:
     return tuple(Port(name=name, type=port.type, port=port.port, path=port.path) for name, port in ports.items())
 
 
+def _refuse_shadow(owner: Owner) -> None:
+    """A new server named "proxy" would take /user/NAME/proxy/ from the default server of the same person."""
+    if owner.team is None and owner.server_name in SERVER_PATHS:
+        raise BadInput(
+            f"A server cannot be named {owner.server_name!r}: that is an address inside your default server.",
+            hint=f"Choose another name, such as {owner.server_name}-2.",
+            field="name",
+        )
+
+
 def resolve(
     request: WorkspaceRequest,
     offer: Offer,
@@ -125,6 +136,7 @@ def resolve(
         The storage registry.
     """
     organization, team = _resolve_team(request, offer, principal, owner)
+    _refuse_shadow(owner)
     preset = _resolve_preset(request, offer, team)
     cluster, place = _resolve_cluster(request, offer, team)
     capacity = capacities.get(cluster, Capacity(reachable=False))

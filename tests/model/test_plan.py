@@ -160,3 +160,13 @@ def test_storage_is_priced_by_provisioned_size_and_a_month_of_730_hours():
 def test_the_price_is_the_offers_at_this_start():
     dearer = parse_offer(TEXT.replace("price_per_hour: 0.05", "price_per_hour: 0.07"))
     assert plan(team="vision", spec="cpu-small", offer=dearer).rate_micros_per_hour == 70_000
+
+
+@pytest.mark.parametrize("name", ["proxy", "vessl", "lab", "api"])
+def test_a_new_server_is_not_named_like_an_address_of_the_default_one(name):
+    new = Owner(workspace_id="w" * 32, user="mia", server_name=name)
+    error = refusal(owner=new, team="vision")
+    assert (error.field, name in error.message, f"{name}-2" in error.hint) == ("name", True, True)
+    kept = new.model_copy(update={"organization": "acme", "team": "vision"})
+    assert plan(owner=kept).server_name == name  # what runs already may go on
+    assert plan(owner=new.model_copy(update={"server_name": f"{name}-2"}), team="vision").server_name == f"{name}-2"
