@@ -21,7 +21,7 @@ import our_books
 import our_settling
 import ours
 from credit_service_peer import running_peer
-from harness import Figure, Goal, Measure, Outcome, Section, finish, measure, parser, percentile, run_section
+from harness import Goal, Measure, Section, measure, parser, percentile, run
 
 MS, SECONDS, CPU_SECONDS, PER_SECOND = "ms", "s", "CPU s", "/s"
 Measures = Iterator[Sequence[Measure]]
@@ -264,25 +264,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show, and return the exit status."""
     options = parser("What the credits engine costs, beside physical limits and a peer.")
     options.add_argument("--folder", type=Path, default=Path(), help="where databases go; the disk that is measured")
-    options.add_argument(
-        "--only", metavar="WORD", default="", help="only comparisons whose function is named like this"
-    )
     options.add_argument("--database", metavar="URL", help="measure our side on this database instead of SQLite")
     chosen = options.parse_args(arguments)
     sizes = QUICK if chosen.quick else FULL
-    figures: dict[str, Figure] = {}
-    goals: list[Goal] = []
-    notes: list[str] = []
-    for comparison in (each for each in COMPARISONS if chosen.only in each.__name__):
+
+    @contextmanager
+    def setting() -> Iterator[Setting]:
         # a folder for each, so that none finds a disk full of the files of those before
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=".credits-benchmark-") as folder:
-            section = comparison(Setting(Path(folder), chosen.database, sizes, chosen.peers_only))
-            print(f"measuring: {section.title} …", file=sys.stderr, flush=True)
-            found, why_not = run_section(section, chosen.repeats, chosen.peers_only)
-        figures.update(found)
-        notes.extend(why_not)
-        goals.extend(() if chosen.peers_only else section.goals)
-    return finish(Outcome("credits", asdict(sizes), figures, tuple(goals), tuple(notes)), chosen)
+            yield Setting(Path(folder), chosen.database, sizes, chosen.peers_only)
+
+    return run("credits", asdict(sizes), COMPARISONS, setting, chosen)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+S = TypeVar("S")
 REPEATS_MIN = 5
 WARMUPS = 1
 
@@ -263,7 +264,31 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured to FILE")
     options.add_argument("--repeats", type=_repeats, default=REPEATS_MIN, help=f"at least {REPEATS_MIN}, the default")
     options.add_argument("--peers-only", action="store_true", help="measure peers and physical limits, no goals")
+    only = "only comparisons whose function is named like this"
+    options.add_argument("--only", metavar="WORD", default="", help=only)
     return options
+
+
+def run(
+    program: str,
+    sizes: Mapping[str, int],
+    comparisons: Sequence[Callable[[S], Section]],
+    setting: Callable[[], AbstractContextManager[S]],
+    options: argparse.Namespace,
+) -> int:
+    """Measure one comparison after the other, each in a setting that it is given, and return the exit status."""
+    figures: dict[str, Figure] = {}
+    goals: list[Goal] = []
+    notes: list[str] = []
+    for comparison in (each for each in comparisons if options.only in each.__name__):
+        with setting() as given:
+            section = comparison(given)
+            print(f"measuring: {section.title} …", file=sys.stderr, flush=True)
+            found, why_not = run_section(section, options.repeats, options.peers_only)
+        figures.update(found)
+        notes.extend(why_not)
+        goals.extend(() if options.peers_only else section.goals)
+    return finish(Outcome(program, sizes, figures, tuple(goals), tuple(notes)), options)
 
 
 def finish(outcome: Outcome, options: argparse.Namespace) -> int:

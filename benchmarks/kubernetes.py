@@ -13,12 +13,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import Figure, Goal, Measure, Outcome, Section, finish, measure, parser, run_section
+from harness import Goal, Measure, Section, measure, parser, run
 from kubernetes_sides import Child, plan_for, seeded_pod
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -224,24 +224,11 @@ COMPARISONS = (starting, watching, polling)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show, and return the exit status."""
-    options = parser("What workspaces on Kubernetes cost the hub, beside stock KubeSpawner.")
-    only = "only comparisons whose function is named like this"
-    options.add_argument("--only", metavar="WORD", default="", help=only)
-    chosen = options.parse_args(arguments)
+    chosen = parser("What workspaces on Kubernetes cost the hub, beside stock KubeSpawner.").parse_args(arguments)
     sizes = QUICK if chosen.quick else FULL
-    figures: dict[str, Figure] = {}
-    goals: list[Goal] = []
-    notes: list[str] = []
     with cluster() as api:
         setting = Setting(api, sizes, itertools.count(1))
-        for comparison in (each for each in COMPARISONS if chosen.only in each.__name__):
-            section = comparison(setting)
-            print(f"measuring: {section.title} …", file=sys.stderr, flush=True)
-            found, why_not = run_section(section, chosen.repeats, chosen.peers_only)
-            figures.update(found)
-            notes.extend(why_not)
-            goals.extend(() if chosen.peers_only else section.goals)
-    return finish(Outcome("kubernetes", asdict(sizes), figures, tuple(goals), tuple(notes)), chosen)
+        return run("kubernetes", asdict(sizes), COMPARISONS, lambda: nullcontext(setting), chosen)
 
 
 if __name__ == "__main__":

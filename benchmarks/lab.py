@@ -16,12 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import Figure, Goal, Measure, NotMeasured, Outcome, Section, finish, measure, parser, run_section
+from harness import Goal, Measure, NotMeasured, Section, measure, parser, run
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -219,24 +219,11 @@ COMPARISONS = (bundle, starting, serving)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show, and return the exit status."""
-    options = parser("What the JupyterLab extension costs its users' browsers and servers.")
-    only = "only comparisons whose function is named like this"
-    options.add_argument("--only", metavar="WORD", default="", help=only)
-    chosen = options.parse_args(arguments)
+    chosen = parser("What the JupyterLab extension costs its users' browsers and servers.").parse_args(arguments)
     sizes = QUICK if chosen.quick else FULL
-    figures: dict[str, Figure] = {}
-    goals: list[Goal] = []
-    notes: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         setting = Setting(sizes, Path(folder), itertools.count(1))
-        for comparison in (each for each in COMPARISONS if chosen.only in each.__name__):
-            section = comparison(setting)
-            print(f"measuring: {section.title} …", file=sys.stderr, flush=True)
-            found, why_not = run_section(section, chosen.repeats, chosen.peers_only)
-            figures.update(found)
-            notes.extend(why_not)
-            goals.extend(() if chosen.peers_only else section.goals)
-    return finish(Outcome("lab", asdict(sizes), figures, tuple(goals), tuple(notes)), chosen)
+        return run("lab", asdict(sizes), COMPARISONS, lambda: nullcontext(setting), chosen)
 
 
 if __name__ == "__main__":
