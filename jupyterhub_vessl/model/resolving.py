@@ -118,6 +118,19 @@ def _refuse_shadow(owner: Owner) -> None:
         )
 
 
+def planned(name: str, spec: ResourceSpec) -> PlannedSpec:
+    """The resource spec as it is now."""
+    return PlannedSpec(
+        name=name,
+        title=spec.title,
+        gpu_type=spec.gpu.type if spec.gpu else "",
+        gpu_count=spec.gpu.count if spec.gpu else 0,
+        cpu_millis=spec.cpu_millis,
+        memory_bytes=spec.memory_bytes,
+        temporary_bytes=spec.temporary_bytes,
+    )
+
+
 def resolve(
     request: WorkspaceRequest,
     offer: Offer,
@@ -158,15 +171,7 @@ def resolve(
         cluster=cluster,
         cluster_kind=place.kind,
         preset=request.preset or "",
-        spec=PlannedSpec(
-            name=spec_name,
-            title=spec.title,
-            gpu_type=spec.gpu.type if spec.gpu else "",
-            gpu_count=spec.gpu.count if spec.gpu else 0,
-            cpu_millis=spec.cpu_millis,
-            memory_bytes=spec.memory_bytes,
-            temporary_bytes=spec.temporary_bytes,
-        ),
+        spec=planned(spec_name, spec),
         image=image_name,
         image_title=image.title,
         image_url=image.url or "",

@@ -8,6 +8,7 @@ from ..model.availability import Capacity, image_obstacle, spec_obstacle
 from ..model.catalog import Offer
 from ..model.catalog_storage import hour_rate_of_storage
 from ..model.choosing import open_to
+from ..model.resolving import planned
 from ..model.volumes import Volume, VolumeState
 from ..model.wire import ClusterView, HomeView, ImageView, Me, OfferView, PresetView, SpecView, VolumeView
 from .custom_images_view import custom_images_view
@@ -43,13 +44,7 @@ def _clusters(offer: Offer, teams: list[str]) -> tuple[ClusterView, ...]:
 def _specs(offer: Offer, teams: list[str], capacities: Mapping[str, Capacity]) -> tuple[SpecView, ...]:
     return tuple(
         SpecView(
-            name=name,
-            title=spec.title,
-            gpu_type=spec.gpu.type if spec.gpu else "",
-            gpu_count=spec.gpu.count if spec.gpu else 0,
-            cpu_millis=spec.cpu_millis,
-            memory_bytes=spec.memory_bytes,
-            temporary_bytes=spec.temporary_bytes,
+            **planned(name, spec).model_dump(),
             rate_micros_per_hour=spec.rate_micros_per_hour,
             obstacles={
                 n: spec_obstacle(spec, n, c.kind, capacities[n])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
+
+import pytest
 
 SERVICE = Path(__file__).parents[1] / "service"
 
@@ -23,3 +26,15 @@ def _fixtures_of_the_service():
 
 _service = _fixtures_of_the_service()
 clock, hub, offer, service = _service.clock, _service.hub, _service.offer, _service.service
+
+
+@pytest.fixture
+def run_json(run):
+    """The answer of a command that must work."""
+
+    async def command(*arguments, who="ada"):
+        result = await run(*arguments, "-o", "json", who=who)
+        assert (result.exit_code, result.stderr) == (0, ""), result.stderr
+        return json.loads(result.stdout)
+
+    return command

@@ -36,18 +36,6 @@ def run(service):
     return command
 
 
-@pytest.fixture
-def run_json(run):
-    """The answer of a command that must work."""
-
-    async def command(*arguments, who="ada"):
-        result = await run(*arguments, "-o", "json", who=who)
-        assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-        return json.loads(result.stdout)
-
-    return command
-
-
 async def test_balance_says_what_the_api_says(service, run, run_json, clock):
     await service.run("mia")
     clock.ms += HOUR_MS

@@ -34,18 +34,6 @@ def run(service):
 
 
 @pytest.fixture
-def run_json(run):
-    """The answer of a command that must work."""
-
-    async def command(*arguments, who="ada"):
-        result = await run(*arguments, "-o", "json", who=who)
-        assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-        return json.loads(result.stdout)
-
-    return command
-
-
-@pytest.fixture
 def keep(service):
     """One pass of the keeper over the only cluster."""
     keeper = VolumeKeeper(service.parts.core)
