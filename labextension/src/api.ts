@@ -7,6 +7,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { ApiError, readRefusal, type Sentences } from './refusal';
 import { readStatus, type PathKind, type PortType, type Status } from './wire';
 
 const ANSWER_SECONDS_MAX = 30;
@@ -15,23 +16,6 @@ export interface PortChoice {
   type: PortType;
   port: number;
   path: PathKind;
-}
-
-/** A refusal or a failure in words for people; `field` is the part of a form that it belongs to. */
-export class ApiError extends Error {
-  constructor(
-    message: string,
-    readonly hint = '',
-    readonly field = '',
-    readonly status = 0
-  ) {
-    super(message);
-  }
-}
-
-export interface Sentences {
-  unreachable: string;
-  unclear: string;
 }
 
 export class Api {
@@ -46,7 +30,11 @@ export class Api {
   }
 
   async pause(): Promise<void> {
-    await this._ask('POST', 'pause');
+    const answer = (await this._ask('POST', 'pause')) as { paused?: unknown } | null;
+    // a page to sign in is a good answer too, but it has paused nothing
+    if (answer?.paused !== true) {
+      throw new ApiError(this.sentences.unclear);
+    }
   }
 
   async keepRunning(kind: string): Promise<Status> {
@@ -80,17 +68,11 @@ export class Api {
       if (response.ok || response.status === 300) {
         return answer;
       }
-      throw this._refusal(answer, response.status);
+      throw readRefusal(answer, response.status, this.sentences);
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError(this.sentences.unreachable);
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  private _refusal(answer: unknown, status: number): ApiError {
-    const { message, hint, field } = (answer ?? {}) as Record<string, unknown>;
-    const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 600) : '');
-    return new ApiError(text(message) || this.sentences.unclear, text(hint), text(field), status);
   }
 }

@@ -4,7 +4,7 @@
  * The same rules as the service's pages, so that the same number never looks different in two places. Money stays an
  * integer: it is rounded half-even once, when it is shown.
  */
-import type { Service } from './wire';
+import { isInstant, type Service } from './wire';
 
 /** The part of a translation bundle that is needed here. */
 export interface Words {
@@ -94,8 +94,11 @@ function formatter(place: Place, options: Intl.DateTimeFormatOptions): Intl.Date
   }
 }
 
-/** As short as can be from `nowMs`: `14:20`, `Tue 14:20`, `24 Nov 14:20`, `24 Nov 2027`. */
+/** As short as can be from `nowMs`: `14:20`, `Tue 14:20`, `24 Nov 14:20`, `24 Nov 2027`; empty for no instant. */
 export function instant(atMs: number, nowMs: number, place: Place): string {
+  if (!isInstant(atMs) || !isInstant(nowMs)) {
+    return '';
+  }
   const show = (options: Intl.DateTimeFormatOptions) => formatter(place, options).format(atMs);
   const away = Math.abs(atMs - nowMs);
   const time = show({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
@@ -117,7 +120,7 @@ export function utc(atMs: number): string {
 
 /** For `<time datetime>`; empty for what is no instant. */
 export function validIso(atMs: number): string {
-  return Number.isFinite(atMs) && Math.abs(atMs) <= 8.64e15 ? new Date(atMs).toISOString() : '';
+  return isInstant(atMs) ? new Date(atMs).toISOString() : '';
 }
 
 /** `24 CPU · 240 GiB · 500 GiB temporary`, with the GPUs first when the title does not say them. */

@@ -44,7 +44,7 @@ function addCommands(context: Context, palette: ICommandPalette | null): void {
     label: trans.__('Pause Workspace…'),
     caption: trans.__('Stop everything that runs; files in kept storage stay'),
     describedBy: { args: { type: 'object', properties: {} } },
-    isEnabled: () => model.status?.service?.state === 'running' && !model.isPaused,
+    isEnabled: () => model.state === 'running',
     execute: async () => (await import('./pausing')).pauseWorkspace(context)
   });
   commands.addCommand(CommandIDs.openPort, {
@@ -92,7 +92,8 @@ function activate(
   let settings: Settings = DEFAULT_SETTINGS;
   const api = new Api(app.serviceManager.serverSettings, {
     unreachable: trans.__('The workspace does not answer. The numbers here are the last ones known.'),
-    unclear: trans.__('The answer was not understood. It will be asked again.')
+    unclear: trans.__('The answer was not understood. It will be asked again.'),
+    gone: trans.__('This workspace does not run any more.')
   });
   const context: Context = {
     app,

@@ -2,9 +2,10 @@
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import React from 'react';
 
-import { ApiError } from './api';
 import type { Context } from './context';
 import { siteLink } from './links';
+import { asApiError, GoneError } from './refusal';
+import { PANEL_ID } from './tokens';
 import type { Mount } from './wire';
 
 const LIST = 'vessl-dialog-list';
@@ -15,7 +16,9 @@ function Paths(props: { title: string; mounts: Mount[] }): JSX.Element | null {
       <dt>{props.title}</dt>
       {props.mounts.map(mount => (
         <dd key={mount.mountPath}>
-          <code>{mount.mountPath}</code>
+          <code>
+            <bdi>{mount.mountPath}</bdi>
+          </code>
         </dd>
       ))}
     </>
@@ -58,10 +61,9 @@ export async function pauseWorkspace(context: Context): Promise<void> {
   try {
     await model.pause();
   } catch (error) {
-    const refusal = error instanceof ApiError ? error : new ApiError(String(error));
     await showDialog({
-      title: trans.__('It was not paused'),
-      body: `${refusal.message} ${refusal.hint}`.trim(),
+      title: error instanceof GoneError ? trans.__('Nothing runs here') : trans.__('It was not paused'),
+      body: asApiError(error).sentence,
       buttons: [Dialog.okButton()]
     });
     return;
@@ -90,5 +92,8 @@ async function sayPaused({ model, trans }: Context): Promise<void> {
   });
   if (pages && answer.button.accept) {
     window.location.assign(pages);
+  } else if (document.activeElement === document.body) {
+    // the button that led here is gone
+    document.getElementById(PANEL_ID)?.focus();
   }
 }

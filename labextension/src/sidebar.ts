@@ -14,6 +14,7 @@ export class Sidebar extends Widget {
     this.addClass('vessl-Sidebar');
     this.title.icon = workspaceIcon;
     this.title.caption = trans.__('Workspace: credits, ports and storage');
+    this.node.tabIndex = -1;
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('Workspace'));
     this.layout = new PanelLayout();
@@ -34,7 +35,6 @@ export class Sidebar extends Widget {
   /** The keyboard goes to the panel when a command or a click brings it up. */
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    this.node.tabIndex = -1;
     this.node.focus();
   }
 

@@ -3,6 +3,7 @@ import { ReactWidget, type LabIcon } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
 import React from 'react';
 
+import { Boundary } from './boundary';
 import type { Context } from './context';
 import { duration, instant, MINUTE_MS } from './format';
 import { emptyIcon, warningIcon, workspaceIcon } from './icons';
@@ -14,6 +15,42 @@ import type { Tone } from './wire';
 const OLD_MS = 2 * MINUTE_MS;
 
 const ICONS: Record<Tone, LabIcon> = { fine: workspaceIcon, low: warningIcon, below: emptyIcon };
+
+function ItemButton(props: { context: Context; tone: Tone; text: string; title: string }): JSX.Element {
+  const { context, tone, text, title } = props;
+  const Icon = ICONS[tone];
+  return (
+    <button
+      type="button"
+      className="vessl-StatusItem-button"
+      data-tone={tone}
+      title={title}
+      onClick={() => void context.app.commands.execute(CommandIDs.showPanel)}
+    >
+      <Icon.react tag="span" aria-hidden="true" className="vessl-icon" width="14px" height="14px" />
+      <span className="vessl-ellipsis">{text}</span>
+    </button>
+  );
+}
+
+function Line({ context }: { context: Context }): JSX.Element | null {
+  const { model, place, trans } = context;
+  const service = model.status?.service;
+  if (!service) {
+    return null;
+  }
+  const now = model.now();
+  const summary = summarize({ ...service, state: model.state }, now, place, trans);
+  const isOld = now - service.atMs > OLD_MS && !model.isStopped;
+  const text = isOld ? trans.__('%1 (as of %2)', summary.text, instant(service.atMs, now, place)) : summary.text;
+  const title = [
+    summary.warning,
+    isOld ? trans.__('Not updated for %1. %2', duration(now - service.atMs, trans), model.problem) : '',
+    model.isGone ? model.problem : '',
+    trans.__('Show what the workspace costs, its ports and what will pause it.')
+  ];
+  return <ItemButton context={context} tone={summary.tone} text={text} title={title.filter(Boolean).join('\n')} />;
+}
 
 export class StatusItem extends ReactWidget {
   constructor(private readonly context: Context) {
@@ -36,37 +73,21 @@ export class StatusItem extends ReactWidget {
   }
 
   protected override render(): JSX.Element | null {
-    const { app, model, place, trans } = this.context;
-    const service = model.status?.service;
-    if (!service) {
-      return null;
-    }
-    const now = model.now();
-    const summary = summarize(
-      model.isPaused ? { ...service, state: 'paused' } : service,
-      now,
-      place,
-      trans
-    );
-    const isOld = now - service.atMs > OLD_MS && !model.isPaused;
-    const text = isOld ? trans.__('%1 (as of %2)', summary.text, instant(service.atMs, now, place)) : summary.text;
-    const title = [
-      summary.warning,
-      isOld ? trans.__('Not updated for %1. %2', duration(now - service.atMs, trans), model.problem) : '',
-      trans.__('Show what the workspace costs, its ports and what will pause it.')
-    ];
-    const Icon = ICONS[summary.tone];
+    const { model, trans } = this.context;
     return (
-      <button
-        type="button"
-        className="vessl-StatusItem-button"
-        data-tone={summary.tone}
-        title={title.filter(Boolean).join('\n')}
-        onClick={() => void app.commands.execute(CommandIDs.showPanel)}
+      <Boundary
+        of={model.status}
+        instead={
+          <ItemButton
+            context={this.context}
+            tone="low"
+            text={trans.__('Workspace: not shown')}
+            title={trans.__('The last answer could not be shown. It will be asked again.')}
+          />
+        }
       >
-        <Icon.react tag="span" aria-hidden="true" className="vessl-icon" width="14px" height="14px" />
-        <span>{text}</span>
-      </button>
+        <Line context={this.context} />
+      </Boundary>
     );
   }
 

@@ -22,13 +22,24 @@ export function nextPause(service: Service, nowMs: number): Pause | null {
   return { kind: 'credits', atMs: service.lastsUntilMs, sentence: '', mayKeep: false };
 }
 
+/** What a workspace that does not run is doing, in a word or two. */
+function stateInWords(state: string, trans: Words): string {
+  const words: Record<string, string> = {
+    pending: trans.__('Starting'),
+    failed: trans.__('Failed'),
+    terminated: trans.__('Terminated'),
+    stopped: trans.__('Not running')
+  };
+  return words[state] ?? trans.__('Paused');
+}
+
 /** `$2.39/h · $41.20 left · until Tue 14:20`, in other words when credits are low or used up. */
 export function summarize(service: Service, nowMs: number, place: Place, trans: Words): Summary {
   const { credits } = service;
   const balance = money(credits.balanceMicros, credits.currency);
   const left = trans.__('%1 left', balance);
   if (service.state !== 'running') {
-    const words = service.state === 'pending' ? trans.__('Starting') : trans.__('Paused');
+    const words = stateInWords(service.state, trans);
     return { text: `${words} · ${credits.tone === 'below' ? balance : left}`, tone: credits.tone, warning: credits.warning };
   }
   const pause = nextPause(service, nowMs);

@@ -20,6 +20,8 @@ export interface Pause {
 
 export interface Notice {
   id: number;
+  /** 0 when it is not known. */
+  atMs: number;
   level: Level;
   message: string;
 }
@@ -60,6 +62,7 @@ export interface Service {
   };
   sessionMicros: number;
   pauses: Pause[];
+  /** `atMs` is 0 when it is not known. */
   lastEnd: { atMs: number; sentence: string; hint: string } | null;
   notices: Notice[];
   pagesUrl: string;
@@ -116,6 +119,8 @@ export interface Status {
 
 const TEXT_CHARACTERS_MAX = 1000;
 const LIST_MAX = 1000;
+/** What JavaScript's dates hold; beyond, they throw when they are written. */
+const INSTANT_MS_MAX = 8.64e15;
 
 type Json = Record<string, unknown>;
 
@@ -133,6 +138,15 @@ function number(value: unknown): number {
 
 function numberOrNull(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+/** Whether there is such a point in time. */
+export function isInstant(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= INSTANT_MS_MAX;
+}
+
+function instant(value: unknown): number {
+  return isInstant(value) ? value : 0;
 }
 
 function list<T>(value: unknown, read: (item: Json) => T): T[] {
@@ -174,7 +188,7 @@ function readUsage(item: Json): Usage {
   };
 }
 
-function readService(item: Json): Service {
+function readService(item: Json, statusAtMs: number): Service {
   const workspace = record(item.workspace);
   const spec = record(item.spec);
   const credits = record(item.credits);
@@ -182,14 +196,14 @@ function readService(item: Json): Service {
   return {
     title: text(workspace.title),
     state: text(workspace.state),
-    sinceMs: number(workspace.since_ms),
+    sinceMs: instant(workspace.since_ms),
     message: text(workspace.message),
     clusterTitle: text(workspace.cluster_title),
     imageTitle: text(workspace.image_title),
     teamTitle: text(item.team_title) || text(workspace.team),
     currency: text(workspace.currency) || text(credits.currency),
     rateMicrosPerHour: number(workspace.rate_micros_per_hour),
-    lastsUntilMs: numberOrNull(workspace.lasts_until_ms),
+    lastsUntilMs: isInstant(workspace.lasts_until_ms) ? workspace.lasts_until_ms : null,
     mounts: list(workspace.mounts, mount => ({ kind: text(mount.kind), mountPath: text(mount.mount_path) })),
     spec: {
       title: text(spec.title) || text(spec.name),
@@ -208,33 +222,46 @@ function readService(item: Json): Service {
       warning: text(credits.warning)
     },
     sessionMicros: number(item.session_micros),
-    pauses: list(item.pauses, pause => ({
-      kind: text(pause.kind),
-      atMs: number(pause.at_ms),
-      sentence: text(pause.sentence),
-      mayKeep: pause.may_keep === true
-    })).sort((a, b) => a.atMs - b.atMs),
-    lastEnd: item.last_end ? { atMs: number(end.at_ms), sentence: text(end.sentence), hint: text(end.hint) } : null,
+    pauses: readPauses(item.pauses),
+    lastEnd: item.last_end ? { atMs: instant(end.at_ms), sentence: text(end.sentence), hint: text(end.hint) } : null,
     notices: list(item.notices, notice => ({
       id: number(notice.id),
+      atMs: instant(notice.at_ms),
       level: oneOf<Level>(notice.level, ['info', 'warning', 'error'], 'info'),
       message: text(notice.message)
     })),
     pagesUrl: text(item.pages_url),
-    atMs: number(item.at_ms)
+    atMs: isInstant(item.at_ms) ? item.at_ms : statusAtMs
   };
+}
+
+/** The earliest first, without those whose instant is none: nobody can wait for them. */
+function readPauses(value: unknown): Pause[] {
+  const known = Array.isArray(value) ? value.filter(pause => isInstant(record(pause).at_ms)) : [];
+  return list(known, pause => ({
+    kind: text(pause.kind),
+    atMs: instant(pause.at_ms),
+    sentence: text(pause.sentence),
+    mayKeep: pause.may_keep === true
+  })).sort((a, b) => a.atMs - b.atMs);
+}
+
+/** Whether `status` says what held before `other`: first by the service's numbers, then by what the server added. */
+export function isOlder(status: Status, other: Status): boolean {
+  const [at, otherAt] = [status.service?.atMs ?? -Infinity, other.service?.atMs ?? -Infinity];
+  return at === otherAt ? status.atMs < other.atMs : at < otherAt;
 }
 
 /** Read an answer of `vessl/api/status`; null when it is not one. */
 export function readStatus(answer: unknown): Status | null {
   const item = record(answer);
-  if (typeof item.at_ms !== 'number') {
+  if (!isInstant(item.at_ms)) {
     return null;
   }
   return {
-    atMs: number(item.at_ms),
+    atMs: item.at_ms,
     problem: text(item.problem),
-    service: item.service ? readService(record(item.service)) : null,
+    service: item.service ? readService(record(item.service), item.at_ms) : null,
     usage: item.usage ? readUsage(record(item.usage)) : null,
     volumes: list(item.volumes, volume => ({
       mountPath: text(volume.mount_path),

@@ -1,9 +1,9 @@
 /** The form with which a port is declared while the workspace runs. */
 import React from 'react';
 
-import { ApiError } from '../api';
 import type { Context } from '../context';
 import { fieldOf, PORT_MAX, PORT_MIN, typedPort } from '../links';
+import { ApiError } from '../refusal';
 import type { PathKind, PortType } from '../wire';
 import { Refusal, useDoing } from './parts';
 

@@ -3,7 +3,13 @@ import React from 'react';
 
 import { instant, utc, validIso } from '../format';
 import type { Context } from '../context';
-import { ApiError } from '../api';
+import { asApiError, type ApiError } from '../refusal';
+
+/** What is shorter than that is never shortened further. */
+const TITLE_CHARACTERS_MIN = 20;
+
+/** The id of the heading of a part of the panel. */
+export const headingId = (id: string): string => `vessl-${id}`;
 
 /** A titled part of the panel; the title is a heading that can be jumped to. */
 export function Section(props: {
@@ -12,7 +18,7 @@ export function Section(props: {
   action?: React.ReactNode;
   children: React.ReactNode;
 }): JSX.Element {
-  const heading = `vessl-${props.id}`;
+  const heading = headingId(props.id);
   return (
     <section className="vessl-Section" aria-labelledby={heading}>
       <div className="vessl-Section-head">
@@ -23,6 +29,19 @@ export function Section(props: {
       </div>
       {props.children}
     </section>
+  );
+}
+
+/**
+ * What somebody called something, in the direction of its own script; `className` says how it is shortened.
+ *
+ * A name that may be shortened is whole on hover.
+ */
+export function Name({ of, className = 'vessl-clamp' }: { of: string; className?: string }): JSX.Element {
+  return (
+    <bdi className={className} title={of.length > TITLE_CHARACTERS_MIN ? of : undefined}>
+      {of}
+    </bdi>
   );
 }
 
@@ -40,8 +59,10 @@ export function Meter(props: { label: string; percent: number | null; text: stri
   const { label, percent, text, fills } = props;
   return (
     <div className="vessl-Meter">
-      <span className="vessl-Meter-label">{label}</span>
-      <span className="vessl-Meter-text">{text}</span>
+      <span className="vessl-Meter-label">{label}</span>{' '}
+      <span className="vessl-Meter-text" title={text.length > TITLE_CHARACTERS_MIN ? text : undefined}>
+        {text}
+      </span>
       {percent !== null && (
         <div
           className="vessl-Meter-bar"
@@ -64,7 +85,7 @@ export function Meter(props: { label: string; percent: number | null; text: stri
 export function Refusal({ error, id }: { error: ApiError | null; id?: string }): JSX.Element | null {
   return error ? (
     <p className="vessl-error" id={id} role="alert">
-      {error.message} {error.hint}
+      {error.sentence}
     </p>
   ) : null;
 }
@@ -97,7 +118,7 @@ export function useDoing(): Doing {
         await action();
         return true;
       } catch (reason) {
-        setError(reason instanceof ApiError ? reason : new ApiError(String(reason)));
+        setError(asApiError(reason));
         return false;
       } finally {
         isBusy.current = false;

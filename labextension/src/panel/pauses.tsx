@@ -50,7 +50,7 @@ function PauseItem({ pause, context }: { pause: Pause; context: Context }): JSX.
 
 export function Pauses({ service, context }: { service: Service; context: Context }): JSX.Element {
   const { app, model, trans } = context;
-  const runs = service.state === 'running' && !model.isPaused;
+  const runs = model.state === 'running';
   return (
     <Section id="pauses" title={trans.__('What will pause it')}>
       {runs && service.pauses.length > 0 ? (

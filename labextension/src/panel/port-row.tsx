@@ -9,7 +9,9 @@ import type { Context } from '../context';
 import { proposeName, siteLink } from '../links';
 import { openPort, portTitle } from '../opening';
 import type { Port } from '../wire';
-import { Refusal, useDoing } from './parts';
+import { headingId, Refusal, useDoing } from './parts';
+
+const PORTS_HEADING_ID = headingId('ports');
 
 interface RowProps {
   port: Port;
@@ -59,7 +61,9 @@ function menuOf({ port, context }: RowProps, remove: () => void): (at: Element) 
     menu.aboutToClose.connect(() => {
       // the chosen command runs after the menu has closed
       setTimeout(() => menu.dispose());
-      (at as HTMLElement).focus();
+      // the row may be gone by now
+      const place = at.isConnected ? at : document.getElementById(PORTS_HEADING_ID);
+      (place as HTMLElement | null)?.focus();
     });
     const { left, bottom } = at.getBoundingClientRect();
     menu.open(left, bottom);
@@ -116,7 +120,9 @@ function Address({ port, context, say }: RowProps): JSX.Element | null {
   const { trans } = context;
   return port.address ? (
     <div className="vessl-row">
-      <code className="vessl-address">{port.address}</code>
+      <code className="vessl-address">
+        <bdi>{port.address}</bdi>
+      </code>
       <IconButton
         icon={copyIcon}
         label={trans.__('Copy the address of %1', portTitle(port, context))}
@@ -157,8 +163,8 @@ export function PortRow(props: RowProps): JSX.Element {
     <li className="vessl-Port" ref={row} tabIndex={-1} aria-label={portTitle(port, context)}>
       <div className="vessl-row">
         <strong className="vessl-Port-name" title={port.name || undefined}>
-          {port.name || <span className="vessl-quiet">{trans.__('found')}</span>}
-        </strong>
+          {port.name ? <bdi>{port.name}</bdi> : <span className="vessl-quiet">{trans.__('found')}</span>}
+        </strong>{' '}
         <span className="vessl-Port-number">{port.port}</span>
         {(port.declared || siteLink(port.otherUrl, document.baseURI)) && (
           <IconButton
@@ -175,7 +181,8 @@ export function PortRow(props: RowProps): JSX.Element {
         </span>
         <span className="vessl-Port-facts" title={facts || undefined}>
           {state}
-          {facts && ` · ${facts}`}
+          {facts && ' · '}
+          {facts && <bdi>{facts}</bdi>}
         </span>
       </div>
       <Address {...props} />
@@ -191,7 +198,7 @@ export function PortRow(props: RowProps): JSX.Element {
             onClick={() => void declare()}
           >
             <addIcon.react tag="span" className="vessl-icon" aria-hidden="true" width="14px" height="14px" />
-            <span className="vessl-ellipsis">{trans.__('Keep as %1', name)}</span>
+            <bdi className="vessl-ellipsis">{trans.__('Keep as %1', name)}</bdi>
           </button>
         )}
       </div>

@@ -26,9 +26,15 @@ export function Ports(props: { ports: Port[]; context: Context; say: (words: str
   const { trans } = context;
   const [adding, setAdding] = React.useState(false);
   const [all, setAll] = React.useState(false);
+  const list = React.useRef<HTMLUListElement>(null);
   const addButton = React.useRef<HTMLButtonElement>(null);
   const toAddButton = () => setTimeout(() => addButton.current?.focus());
   const shown = all ? ports : ports.slice(0, Math.max(SHOWN_MAX, ports.filter(port => port.declared).length));
+  const showAll = () => {
+    setAll(true);
+    // the button goes away: on with the first row that it brought
+    setTimeout(() => (list.current?.children[shown.length] as HTMLElement | undefined)?.focus());
+  };
   const done = (name: string | null) => {
     setAdding(false);
     toAddButton();
@@ -46,7 +52,7 @@ export function Ports(props: { ports: Port[]; context: Context; say: (words: str
     <Section id="ports" title={trans.__('Ports')} action={add}>
       {adding && <AddPort context={context} done={done} />}
       {ports.length ? (
-        <ul className="vessl-list">
+        <ul className="vessl-list" ref={list}>
           {keyed(shown).map(([key, port]) => (
             <PortRow key={key} port={port} ports={ports} context={context} say={say} leave={toAddButton} />
           ))}
@@ -58,7 +64,7 @@ export function Ports(props: { ports: Port[]; context: Context; say: (words: str
         </p>
       )}
       {shown.length < ports.length && (
-        <button type="button" className="vessl-Button vessl-mod-wide" onClick={() => setAll(true)}>
+        <button type="button" className="vessl-Button vessl-mod-wide" onClick={showAll}>
           {trans.__('Show %1 more', ports.length - shown.length)}
         </button>
       )}

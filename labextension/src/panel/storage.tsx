@@ -4,7 +4,7 @@ import React from 'react';
 import type { Context } from '../context';
 import { bytes, percent } from '../format';
 import type { Service, Volume } from '../wire';
-import { Meter, Moment, Section } from './parts';
+import { Meter, Moment, Name, Section } from './parts';
 
 function kindInWords(volume: Volume, context: Context): string {
   const { trans } = context;
@@ -44,9 +44,16 @@ export function Storage({ volumes, context }: { volumes: Volume[]; context: Cont
             {volumes.map(volume => (
               <tr key={volume.mountPath}>
                 <th scope="row">
-                  <code>{volume.mountPath}</code>
+                  <code>
+                    <Name of={volume.mountPath} />
+                  </code>
                   <span className="vessl-quiet">
-                    {volume.name && `${volume.name}: `}
+                    {volume.name && (
+                      <>
+                        <Name of={volume.name} className="vessl-ellipsis vessl-inline" />
+                        {': '}
+                      </>
+                    )}
                     {kindInWords(volume, context)}
                   </span>
                 </th>
@@ -73,7 +80,13 @@ export function LastEnd({ end, context }: { end: Service['lastEnd']; context: Co
   return end ? (
     <Section id="last-end" title={context.trans.__('Last session')}>
       <p>
-        <Moment atMs={end.atMs} context={context} /> · {end.sentence}
+        {end.atMs !== 0 && (
+          <>
+            <Moment atMs={end.atMs} context={context} />
+            {' · '}
+          </>
+        )}
+        {end.sentence}
       </p>
       {end.hint && <p className="vessl-quiet">{end.hint}</p>}
     </Section>

@@ -56,6 +56,12 @@ test('an instant is exact on hover, and nonsense is nothing', () => {
   assert.equal(utc(at('2026-11-24T05:20:00Z')), '2026-11-24 05:20:00 UTC');
   assert.equal(validIso(Infinity), '');
   assert.equal(validIso(1e300), '');
+  const now = at('2026-11-22T00:00:00Z');
+  for (const nonsense of [NaN, Infinity, 1e300, 8.64e15 + 1, -8.64e15 - 1]) {
+    assert.equal(instant(nonsense, now, seoul), '');
+    assert.equal(instant(now, nonsense, seoul), '');
+    assert.equal(utc(nonsense), '');
+  }
 });
 
 test('sizes and shares', () => {

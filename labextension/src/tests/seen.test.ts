@@ -4,12 +4,21 @@ import test from 'node:test';
 import { SeenNotices, type Store } from '../seen';
 import type { Notice } from '../wire';
 
-const notice = (id: number, level: Notice['level'] = 'info'): Notice => ({ id, level, message: `notice ${id}` });
+const notice = (id: number, level: Notice['level'] = 'info'): Notice => ({ id, atMs: 0, level, message: `notice ${id}` });
 const ids = (notices: Notice[]) => notices.map(item => item.id);
 
 function memory(): Store & { kept: Map<string, string> } {
   const kept = new Map<string, string>();
-  return { kept, getItem: key => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) };
+  return {
+    kept,
+    getItem: key => kept.get(key) ?? null,
+    setItem: (key, value) => void kept.set(key, value),
+    removeItem: key => void kept.delete(key),
+    key: index => [...kept.keys()][index] ?? null,
+    get length() {
+      return kept.size;
+    }
+  };
 }
 
 test('each notice is told once, over reloads and tabs', () => {
@@ -41,13 +50,14 @@ test('a browser without storage, full or with foreign values, still tells once a
       throw new Error('SecurityError');
     },
     () => ({
-      getItem: () => null,
+      ...memory(),
       setItem: () => {
         throw new Error('QuotaExceededError');
       }
     }),
-    () => ({ getItem: () => '{"not": "ours"', setItem: () => undefined }),
-    () => ({ getItem: () => '{"a": 1}', setItem: () => undefined })
+    () => ({ ...memory(), getItem: () => '{"not": "ours"' }),
+    () => ({ ...memory(), getItem: () => '{"a": 1}' }),
+    () => ({ ...memory(), getItem: () => 'null' })
   ];
   for (const store of broken) {
     const seen = new SeenNotices('w', store);
@@ -62,5 +72,32 @@ test('what is remembered does not grow for ever', () => {
   for (let id = 0; id < 1000; id++) {
     seen.take([notice(id)]);
   }
-  assert.equal(JSON.parse([...store.kept.values()][0] ?? '').length, 200);
+  assert.equal(JSON.parse([...store.kept.values()][0] ?? '').ids.length, 200);
+});
+
+test('workspaces of long ago are forgotten, and what is not ours stays', () => {
+  const store = memory();
+  store.setItem('theirs:seen', '1');
+  store.setItem('jupyterhub-vessl-lab:other', '1');
+  store.setItem('jupyterhub-vessl-lab:broken:seen', '{');
+  store.setItem('jupyterhub-vessl-lab:list:seen', '[1]');
+  let nowMs = 1000;
+  for (let workspace = 0; workspace < 50; workspace++) {
+    new SeenNotices(`w${workspace}`, () => store, () => nowMs++).take([notice(1)]);
+    // looked at every time, so it is none of the old ones although it has no news
+    new SeenNotices('daily', () => store, () => nowMs++).take([notice(1)]);
+  }
+  const left = [...store.kept.keys()];
+  assert.equal(left.filter(key => key.startsWith('jupyterhub-vessl-lab:') && key.endsWith(':seen')).length, 20);
+  for (const key of ['theirs:seen', ...['other', 'daily:seen', 'w49:seen'].map(end => `jupyterhub-vessl-lab:${end}`)]) {
+    assert.ok(left.includes(key), key);
+  }
+  assert.ok(!left.includes('jupyterhub-vessl-lab:w0:seen'));
+  assert.ok(!left.includes('jupyterhub-vessl-lab:broken:seen'));
+});
+
+test('what the first version kept is still known', () => {
+  const store = memory();
+  store.setItem('jupyterhub-vessl-lab:w:seen', '[1, 2]');
+  assert.deepEqual(ids(new SeenNotices('w', () => store).take([notice(1), notice(3)])), [3]);
 });

@@ -73,4 +73,6 @@ test('never shows an instant that has passed', () => {
 test('a workspace that does not run has no price', () => {
   assert.equal(text(service({ workspace: { state: 'paused' } })), 'Paused · $41.20 left');
   assert.equal(text(service({ workspace: { state: 'pending' } })), 'Starting · $41.20 left');
+  assert.equal(text(service({ workspace: { state: 'stopped' } })), 'Not running · $41.20 left');
+  assert.equal(text(service({ workspace: { state: 'failed' } })), 'Failed · $41.20 left');
 });
