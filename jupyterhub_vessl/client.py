@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ from .model.wire import (
 from .model.wire_status import AddressReport
 
 Answer = TypeVar("Answer", bound=BaseModel)
+CHUNK_BYTES = 64 * 1024
+NONSENSE = "The service that keeps credits gave an answer that makes no sense."
 
 
 class ServiceClient:
@@ -52,6 +55,9 @@ class ServiceClient:
 
     no_answer = "The service that keeps credits does not answer, so nothing was started and nothing is charged."
     no_answer_hint = "Try again in a minute; if it stays so, tell an admin."
+    nonsense = NONSENSE
+    answer_bytes_max = 64 * 1024 * 1024
+    """A longer answer is not read to its end; nothing that the service says comes near it."""
 
     def __init__(
         self,
@@ -130,7 +136,20 @@ class ServiceClient:
         ):
             if response.content_type != "application/json":
                 return response.status, None
-            return response.status, await response.json()
+            return response.status, await self._read(response)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Any:
+        """The JSON of a body, None for an empty one; `Unavailable` for one that is too long or no JSON."""
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            body += chunk
+            if len(body) > self.answer_bytes_max:
+                response.close()  # otherwise the rest would be read before the connection is used again
+                raise Unavailable(self.nonsense, hint=self.no_answer_hint)
+        try:
+            return json.loads(body) if body.strip() else None
+        except (ValueError, RecursionError):
+            raise Unavailable(self.nonsense, hint=self.no_answer_hint) from None
 
 
 def refusal(status: int, data: object) -> PublicError:
@@ -138,6 +157,6 @@ def refusal(status: int, data: object) -> PublicError:
     try:
         body = ErrorBody.model_validate(data)
     except ValidationError:
-        return Unavailable("The service that keeps credits gave an answer that makes no sense.")
+        return Unavailable(NONSENSE)
     error = PUBLIC_ERRORS.get(status, BadInput if status < 500 else Unavailable)
     return error(body.message, code=body.code, hint=body.hint, field=body.field)

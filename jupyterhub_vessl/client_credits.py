@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from .client import ServiceClient, refusal
+from .client import CHUNK_BYTES, ServiceClient, refusal
 from .connections import open_session
 from .model.errors import Unavailable
 from .model.wire import Me
@@ -21,7 +21,6 @@ from .model.wire_credits import BalanceAt, BudgetList, CreditsView, Granted, Gra
 from .model.wire_statements import AuditView
 
 Answer = TypeVar("Answer", bound=BaseModel)
-CHUNK_BYTES = 64 * 1024
 SILENCE_SECONDS = 120
 """How long an export or an audit may say nothing before it counts as broken off."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import aiohttp
@@ -38,37 +37,14 @@ Answer = TypeVar("Answer")
 
 
 class BoundedClient(WorkspaceClient):
-    """A client that reads answers of bounded length only."""
+    """A client that reads short answers only, asks once, and does not unpack."""
+
+    answer_bytes_max = ANSWER_BYTES_MAX
+    nonsense = NONSENSE
 
     def __init__(self, place: Place, session: aiohttp.ClientSession) -> None:
         super().__init__(place.service_url, place.token, timeout_seconds=ASK_SECONDS, tries=1, session=session)
-        self._shared = session
         self._headers = self._headers | {"Accept-Encoding": "identity"}  # what is unpacked could be of any length
-
-    async def _request(
-        self, method: str, path: str, payload: object, query: Mapping[str, str] | None
-    ) -> tuple[int, Any]:
-        async with self._shared.request(
-            method,
-            self._url + path,
-            json=payload,
-            params=query,
-            allow_redirects=False,
-            headers=self._headers,
-            timeout=self._timeout,
-        ) as response:
-            if response.content_type != "application/json":
-                return response.status, None
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(64 * 1024):
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    response.close()  # otherwise the rest would be read before the connection is used again
-                    raise Unavailable(NONSENSE, hint=self.no_answer_hint)
-            try:
-                return response.status, json.loads(body)
-            except (ValueError, RecursionError):
-                raise Unavailable(NONSENSE, hint=self.no_answer_hint) from None
 
 
 class Asking:
@@ -123,11 +99,13 @@ class Asking:
 
     async def put_port(self, name: str, port: PortRequest) -> None:
         """Declare a port or change it; raises the service's `PublicError`."""
-        self._take(await self._act(lambda client: client.put_port(self._place.workspace_id, name, port)))
+        began = time.monotonic()
+        self._take(await self._act(lambda client: client.put_port(self._place.workspace_id, name, port)), began)
 
     async def delete_port(self, name: str) -> None:
         """Declare a port no longer; raises the service's `PublicError`."""
-        self._take(await self._act(lambda client: client.delete_port(self._place.workspace_id, name)))
+        began = time.monotonic()
+        self._take(await self._act(lambda client: client.delete_port(self._place.workspace_id, name)), began)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -160,7 +138,7 @@ class Asking:
         return self._client
 
     async def _ask(self) -> None:
-        changes = self._changes
+        changes, began = self._changes, time.monotonic()
         try:
             view = await self._connected().status(self._place.workspace_id)
         except PublicError as error:
@@ -169,14 +147,21 @@ class Asking:
             self._failed(f"{NONSENSE} {WorkspaceClient.no_answer_hint}", error)
         else:
             if changes == self._changes:  # what was asked before somebody's change says nothing about it
-                self._take(view, counts=False)
+                self._take(view, began, counts=False)
 
-    def _take(self, view: StatusView, *, counts: bool = True) -> None:
+    def _take(self, view: StatusView, began: float, *, counts: bool = True) -> None:
+        """Keep an answer to what was asked at ``began``, unless a newer one has overtaken it.
+
+        Only what was on the way at the same time can be overtaken: to a later question the answer is new, also when
+        the service's clock was set back.
+        """
         if self.problem:
             self._log.info("The service answers again")
         self._changes += counts
         now = time.monotonic()
-        self.view, self._view_at, self.problem, self._failures = view, now, "", 0
+        if self.view is None or began >= self._view_at or view.at_ms >= self.view.at_ms:
+            self.view, self._view_at = view, now
+        self.problem, self._failures = "", 0
         self._asked_at, self._next_at = now, now + self._every_seconds
 
     def _failed(self, sentence: str, error: Exception) -> None:

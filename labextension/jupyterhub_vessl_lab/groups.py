@@ -35,11 +35,11 @@ class ControlGroup:
             limit = _number(folder / "memory.limit_in_bytes")
             used = _number(folder / "memory.usage_in_bytes")
             if _is_own(limit, given_bytes) and used is not None:
-                return Use(max(used - _field(folder / "memory.stat", "total_inactive_file"), 0), limit or 0)
+                return Use(max(used - (_field(folder / "memory.stat", "total_inactive_file") or 0), 0), limit or 0)
         for folder in self._folders.get("", ()):
             limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
             if _is_own(limit, given_bytes) and used is not None:
-                return Use(max(used - _field(folder / "memory.stat", "inactive_file"), 0), limit or 0)
+                return Use(max(used - (_field(folder / "memory.stat", "inactive_file") or 0), 0), limit or 0)
         return None
 
     def cpu(self, given_millis: int | None) -> Use | None:
@@ -60,8 +60,9 @@ class ControlGroup:
                 millis = int(quota_text) * 1000 // int(period_text)
             except (ValueError, ZeroDivisionError):
                 continue
-            if _is_own(millis, given_millis):
-                return Use(_field(folder / "cpu.stat", "usage_usec"), millis)
+            used = _field(folder / "cpu.stat", "usage_usec")
+            if _is_own(millis, given_millis) and used is not None:
+                return Use(used, millis)
         return None
 
 
@@ -118,9 +119,9 @@ def _number(file: Path) -> int | None:
         return None
 
 
-def _field(file: Path, name: str) -> int:
+def _field(file: Path, name: str) -> int | None:
     for line in _read(file).splitlines():
         key, _, value = line.partition(" ")
         if key == name and value.isdigit():
             return int(value)
-    return 0
+    return None

@@ -26,15 +26,13 @@ from tornado.iostream import StreamClosedError
 from jupyterhub_vessl.model.errors import NotAllowed, NotFound, PublicError, Unavailable
 
 from . import proxy_headers as heads
-from .proxy_pages import RETRY_SECONDS, BadAnswer, HeadersTooLarge, HostNotAllowed, NothingListens, page, wants_page
+from .proxy_gate import check_site, check_size
+from .proxy_pages import RETRY_SECONDS, BadAnswer, HostNotAllowed, NothingListens, page, wants_page
 from .proxy_stream import Answer, AnswerBroken, UploadPipe, ask
 from .proxy_targets import Target, check_not_own, check_port, resolve
 from .proxy_tunnel import connect, handshake, tunnel
+from .settings import VesslLab, settings_or_defaults
 
-REQUEST_HEADERS_MAX = 100
-"""The most header lines of a request that are passed on."""
-REQUEST_HEADERS_BYTES_MAX = 48 * 1024
-"""The longest head of a request that is passed on; the Jupyter server itself closes the connection at 64 KiB."""
 REWRITE_BYTES_MAX = 64 * 1024 * 1024
 """The longest answer that an operator's `rewrite_response` function gets to see; it needs the whole in memory."""
 REFUSED_BODY_BYTES_MAX = 1024 * 1024
@@ -56,9 +54,10 @@ def add_proxy(serverapp: Any) -> int:
     if not routes:
         jupyter_server_proxy._load_jupyter_server_extension(serverapp)
         routes = list(_proxy_rules(serverapp.web_app))
+    settings = settings_or_defaults(serverapp)
     for rule in routes:
         if not issubclass(rule.target, HardenedProxyHandler):
-            rule.target = _harden(rule.target, rule.matcher.regex)
+            rule.target = _harden(rule.target, rule.matcher.regex, settings)
     return len(routes)
 
 
@@ -73,10 +72,11 @@ def _proxy_rules(web_app: web.Application) -> Iterator[Any]:
                 yield rule
 
 
-def _harden(handler: type[ProxyHandler], route: Any) -> type[HardenedProxyHandler]:
+def _harden(handler: type[ProxyHandler], route: Any, settings: VesslLab) -> type[HardenedProxyHandler]:
     """A class that behaves like `handler` with our methods in the place of `ProxyHandler`'s."""
     methods = dict.fromkeys(_METHODS, HardenedProxyHandler.answer)
     names = {**methods, "get": HardenedProxyHandler.get_or_upgrade, "route": route}
+    names["refuses_other_sites"] = settings.refuse_other_sites
     return type(f"Hardened{handler.__name__.lstrip('_')}", (handler, HardenedProxyHandler), names)
 
 
@@ -89,11 +89,12 @@ class HardenedProxyHandler(ProxyHandler):
     """Passes one request on to an app of this workspace, or says in one sentence why not."""
 
     route: Any = None  # the compiled pattern of the route, set by `_harden`
+    refuses_other_sites = True  # what the operator said, set by `_harden`
     _exchange: asyncio.Future[None] | None = None
     _upstream: Any = None
     _touched_seconds = 0.0
 
-    # --- the way in: who asks, and is the request small enough ---
+    # --- the way in: who asks, for whom, and is the request small enough ---
 
     async def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Authenticate as jupyter-server-proxy does, then begin at once, so that a body can flow while it arrives."""
@@ -104,7 +105,7 @@ class HardenedProxyHandler(ProxyHandler):
             await super().prepare(*args, **kwargs)
             self.clear_header("Connection")
             if not self._finished:
-                self._check_size()
+                self._check_request()
         except (web.HTTPError, PublicError) as refusal:
             self._refuse_after_body(refusal)
         if self._finished or self._exchange is not None or self._wants_upgrade():
@@ -114,23 +115,21 @@ class HardenedProxyHandler(ProxyHandler):
         self._exchange = asyncio.ensure_future(self.http_get(*self.path_args))
         self._exchange.add_done_callback(self._exchange_ended)
 
-    def _check_size(self) -> None:
-        lines = list(self.request.headers.get_all())
-        size_bytes = sum(len(name) + len(value) + 4 for name, value in lines)
-        if len(lines) > REQUEST_HEADERS_MAX or size_bytes > REQUEST_HEADERS_BYTES_MAX:
-            raise HeadersTooLarge(
-                "The browser sent more headers than an app can take.", hint="Remove old cookies of this site."
-            )
+    def _check_request(self) -> None:
+        check_size(self.request.headers.get_all())
+        # browsers add cookies by themselves, a token only where somebody wrote it
+        if self.refuses_other_sites and not self.token_authenticated:
+            check_site(self.request.method or "", self.request.headers, self.allow_origin, self.allow_origin_pat)
 
     def _refuse_after_body(self, refusal: web.HTTPError | PublicError) -> None:
         """Let a short body arrive first: closing on unread bytes is a reset, and the browser would not see why."""
         length = self.request.headers.get("Content-Length", "0")
-        short = length.isdigit() and int(length[:20]) <= REFUSED_BODY_BYTES_MAX
-        if isinstance(refusal, PublicError) and (self._wants_upgrade() or not short):
+        sized = "Transfer-Encoding" not in self.request.headers and length.isdigit()
+        if not sized or int(length[:20]) > REFUSED_BODY_BYTES_MAX or self._wants_upgrade():
+            if not isinstance(refusal, PublicError):
+                raise refusal
             self._refuse(refusal)
             return
-        if self._wants_upgrade() or not short or "Transfer-Encoding" in self.request.headers:
-            raise refusal
         self._upload.abandon()
         self._exchange = asyncio.get_running_loop().create_future()
         self._exchange.add_done_callback(self._exchange_ended)

@@ -19,11 +19,19 @@ HOP_BY_HOP = frozenset(
 
 # the proxy says these itself, or has dealt with them
 _OURS = frozenset({"expect", "x-forwarded-context", "x-proxycontextpath", "x-forwarded-prefix"})
-# each acts on the whole origin or on a proxy in front of the hub, not on one app
+# each acts on the whole origin or site in the browser, not on one app: what is kept or loaded there, how it is
+# reached, which hints and reports it sends, whether somebody is signed in to it
 _BEYOND_THE_APP = frozenset(
     {"clear-site-data", "service-worker-allowed", "strict-transport-security", "public-key-pins", "alt-svc", "nel"}
-    | {"report-to", "set-cookie2", "x-accel-redirect", "x-sendfile", "origin-agent-cluster"}
+    | {"report-to", "set-cookie2", "origin-agent-cluster", "accept-ch", "critical-ch", "use-as-dictionary"}
+    | {"set-login", "sec-session-registration", "secure-session-registration", "observe-browsing-topics"}
+    | {"activate-storage-access"}
 )
+# orders to a proxy in front of the hub: send a file of yours instead, keep this for everybody
+_TO_A_PROXY = frozenset({"x-sendfile", "x-lighttpd-send-file", "x-litespeed-location", "surrogate-control"})
+_TO_NGINX = "x-accel-"
+# the one order to nginx that an app needs, so that its events are not held back
+_OF_THE_APP = frozenset({"x-accel-buffering"})
 _HUB_COOKIE_PREFIXES = ("jupyterhub-", "jupyter-hub-", "username-", "service-", "_xsrf")
 _BROWSER_PREFIXES = ("__host-", "__secure-")
 # a shorter one would be found in innocent text
@@ -182,12 +190,12 @@ def request_target(path: str) -> str:
 def response_headers(headers: Iterable[tuple[str, str]], secrets: Secrets, mount: Mount) -> Iterator[tuple[str, str]]:
     """The headers of the app's answer that the browser receives, in their order."""
     headers = list(headers)
-    drop = dropped_by_connection(headers) | _BEYOND_THE_APP
+    drop = dropped_by_connection(headers) | _BEYOND_THE_APP | _TO_A_PROXY
     if any(name.lower() == "transfer-encoding" for name, _ in headers):
         drop |= {"content-length"}
     for name, value in headers:
         kept: str | None = value
-        if name.lower() in drop:
+        if name.lower() in drop or (name.lower().startswith(_TO_NGINX) and name.lower() not in _OF_THE_APP):
             continue
         if name.lower() == "set-cookie":
             kept = set_cookie(value, secrets, mount)

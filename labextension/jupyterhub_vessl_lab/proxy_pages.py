@@ -26,6 +26,12 @@ class HostNotAllowed(NotAllowed):
     default_code = "host_not_allowed"
 
 
+class OtherSite(NotAllowed):
+    """Another website sent the request, with the cookies of somebody who may not know of it."""
+
+    default_code = "other_site"
+
+
 class BadPort(BadInput):
     """The number in the address is no port."""
 

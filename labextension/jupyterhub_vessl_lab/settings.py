@@ -17,11 +17,18 @@ _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 @dataclass(frozen=True)
 class Place:
-    """Which workspace this is, and how to reach its service; the token is shown nowhere."""
+    """Which workspace this is, and how to reach its service; the token is shown nowhere.
+
+    Attributes
+    ----------
+    hub_url
+        Public URL of the hub where its host name is another than this server's; empty where they share one.
+    """
 
     workspace_id: str
     service_url: str
     token: str = field(repr=False)
+    hub_url: str = ""
 
 
 def find_place(environment: Mapping[str, str]) -> Place | None:
@@ -35,7 +42,21 @@ def find_place(environment: Mapping[str, str]) -> Place | None:
         usable = False
     if not (usable and token.isprintable() and token and _ID.fullmatch(workspace_id)):
         return None
-    return Place(workspace_id, url, token)
+    return Place(workspace_id, url, token, _hub_elsewhere(environment))
+
+
+def _hub_elsewhere(environment: Mapping[str, str]) -> str:
+    """The hub's public URL where the hub has another host name than this server, as with ``subdomain_host``.
+
+    The hub names both in the environment of a server (JupyterHub 5 and later); elsewhere its pages are paths.
+    """
+    hub, own = environment.get("JUPYTERHUB_PUBLIC_HUB_URL", ""), environment.get("JUPYTERHUB_PUBLIC_URL", "")
+    try:
+        there, here = urlsplit(hub), urlsplit(own)
+    except ValueError:
+        return ""
+    differs = there.netloc.lower() != here.netloc.lower()
+    return hub if there.scheme in ("http", "https") and there.hostname and here.hostname and differs else ""
 
 
 class VesslLab(Configurable):
@@ -75,6 +96,20 @@ class VesslLab(Configurable):
         """,
     ).tag(config=True)
 
+    refuse_other_sites = Bool(
+        True,
+        help="""Whether links to ports refuse what another website sends in the name of who is signed in.
+
+        Refused are requests that can change something, such as a form, with the cookies of the Jupyter server and from
+        a page of another host name; links to an app work.  A request with a token of its own passes, and so does a
+        website that `c.ServerApp.allow_origin` or `c.ServerApp.allow_origin_pat` names.  Without this, any website that
+        a member visits can send forms to the apps of their workspace.  WebSockets of other websites are refused
+        either way.
+
+        Example: c.VesslLab.refuse_other_sites = False
+        """,
+    ).tag(config=True)
+
     @validate("hidden_ports")
     def _check_hidden_ports(self, proposal: Any) -> list[str]:
         for text in proposal.value:
@@ -84,6 +119,18 @@ class VesslLab(Configurable):
     def hides(self, port: int) -> bool:
         """Whether a port is not shown as found."""
         return any(port in port_range(text) for text in self.hidden_ports)
+
+
+def settings_or_defaults(parent: Any) -> VesslLab:
+    """What the operator set, or the defaults and a line in the log where that makes no sense.
+
+    For what guards: a mistake in one setting must not take the guard away.
+    """
+    try:
+        return VesslLab(parent=parent)
+    except TraitError as error:
+        parent.log.error("The settings of VesslLab are wrong, so the port proxy goes by the defaults: %s", error)
+        return VesslLab()
 
 
 def port_range(text: str) -> range:

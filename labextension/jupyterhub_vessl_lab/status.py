@@ -45,6 +45,7 @@ class LabStatus:
 
     def __init__(self, place: Place, settings: VesslLab, jupyter: Jupyter, asking: Asking) -> None:
         self._settings, self._jupyter, self._asking = settings, jupyter, asking
+        self._hub_url = place.hub_url
         own = OwnProcesses(place.workspace_id, keep_seconds=1)
         self._usage_meter, self._gpu_meter = UsageMeter(own.find), GpuMeter()
         self._usage = Watched(self._usage_meter.measure, every_seconds=1, wait_seconds=2)
@@ -82,8 +83,8 @@ class LabStatus:
         return {
             "at_ms": self._asking.now_ms(),
             "problem": self._asking.problem,
-            "service": view.model_dump(mode="json") if view is not None else None,
-            "usage": _usage(usage, gpus or (), self._usage_meter.given),
+            "service": _service(view, self._hub_url) if view is not None else None,
+            "usage": usage_answer(usage, gpus or (), self._usage_meter.given),
             "volumes": [_volume(mount, used_bytes) for mount, used_bytes in zip(mounts, used, strict=True)],
             "ports": list_ports(
                 view.ports if view is not None else (),
@@ -144,8 +145,27 @@ def _port(base_url: str, port: PortView, listener: Listener | None) -> dict[str,
     }
 
 
-def _usage(usage: Usage | None, gpus: Sequence[Gpu], given: Given) -> dict[str, Any]:
-    usage = usage or Usage(0.0, None, 0, None)
+def pages_address(said: str, hub_url: str) -> str:
+    """Where a browser in this workspace finds the pages of the service; empty where that is not known.
+
+    ``said`` is what the service calls the path of its pages.  Where the hub has another host name than the workspace
+    (``hub_url``), each service has one too; what it is, an operator may choose and a workspace is not told.  The hub's
+    own page lists services as links, so it is that page then.  The service never decides which host a link leads to.
+    """
+    if hub_url:
+        return hub_url.rstrip("/") + "/home"
+    return said if said.startswith("/") and said[1:2] not in ("/", "\\") else ""
+
+
+def _service(view: StatusView, hub_url: str) -> dict[str, Any]:
+    return view.model_dump(mode="json") | {"pages_url": pages_address(view.pages_url, hub_url)}
+
+
+def usage_answer(usage: Usage | None, gpus: Sequence[Gpu], given: Given) -> dict[str, Any] | None:
+    """What is used; None for a number that could not be measured, and for all of it when nothing could."""
+    if usage is None and not gpus:
+        return None
+    usage = usage or Usage(None, None, None, None)
     return {
         "cpu_percent": usage.cpu_percent,
         "cpu_millis_limit": given.cpu_millis if usage.cpu_millis_limit is None else usage.cpu_millis_limit,

@@ -28,11 +28,14 @@ class Given:
 
 @dataclass(frozen=True)
 class Usage:
-    """``cpu_percent`` is of what the workspace may use; a limit is None where the kernel knows none."""
+    """What is used; None where it could not be measured.
 
-    cpu_percent: float
+    ``cpu_percent`` is of what the workspace may use; a limit is None where the kernel knows none.
+    """
+
+    cpu_percent: float | None
     cpu_millis_limit: int | None
-    memory_bytes: int
+    memory_bytes: int | None
     memory_bytes_limit: int | None
 
 
@@ -64,8 +67,6 @@ class UsageMeter:
             last, _ = self._sample(given)
             time.sleep(SAMPLE_SECONDS)
         now, limit_millis = self._sample(given)
-        if last.source != now.source:
-            last = now
         self._last = now
         memory_bytes, memory_limit = self._memory(given)
         percent = _percent(last, now, given.cpu_millis if limit_millis is None else limit_millis)
@@ -83,15 +84,15 @@ class UsageMeter:
                 seconds[process.pid] = times.user + times.system
         return _Sample(at, "processes", seconds), None
 
-    def _memory(self, given: Given) -> tuple[int, int | None]:
+    def _memory(self, given: Given) -> tuple[int | None, int | None]:
         group = self._group.memory(given.memory_bytes)
         if group is not None:
             return group.used, group.limit
-        used = 0
+        used = []
         for process in self._processes():
             with contextlib.suppress(psutil.Error, OSError):
-                used += process.memory_info().rss
-        return used, None
+                used.append(process.memory_info().rss)
+        return sum(used) if used else None, None
 
     def _processes(self) -> Iterable[psutil.Process]:
         for pid in self._own():
@@ -99,10 +100,11 @@ class UsageMeter:
                 yield psutil.Process(pid)
 
 
-def _percent(last: _Sample, now: _Sample, cpu_millis: int | None) -> float:
+def _percent(last: _Sample, now: _Sample, cpu_millis: int | None) -> float | None:
     elapsed = now.at - last.at
-    if elapsed <= 0:
-        return 0.0
+    # a workspace has this very process at least: when nothing was counted, counting failed
+    if elapsed <= 0 or last.source != now.source or not last.seconds or not now.seconds:
+        return None
     # A process that was not there before has used all of its time since then.
     used = sum(max(seconds - last.seconds.get(pid, 0.0), 0.0) for pid, seconds in now.seconds.items())
     cores = cpu_millis / 1000 if cpu_millis else len(os.sched_getaffinity(0))

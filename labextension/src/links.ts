@@ -14,9 +14,23 @@ export function siteLink(url: string | null, page: string): string | null {
   if (!url) {
     return null;
   }
+  const [link, here] = [parsed(url, page), parsed(page)];
+  return link && /^https?:$/.test(link.protocol) && link.origin === here?.origin ? link.href : null;
+}
+
+/**
+ * The absolute address of the pages of the service, or null.
+ *
+ * Where everybody has a host name, the server extension leads to the hub's, which its own environment names.
+ */
+export function pagesLink(url: string | null | undefined, page: string): string | null {
+  const isAbsolute = url && /^https?:\/\/[^/@\\]+\//i.test(url) && parsed(url);
+  return isAbsolute ? url : siteLink(url ?? null, page);
+}
+
+function parsed(url: string, base?: string): URL | null {
   try {
-    const [link, here] = [new URL(url, page), new URL(page)];
-    return /^https?:$/.test(link.protocol) && link.origin === here.origin ? link.href : null;
+    return new URL(url, base);
   } catch {
     return null;
   }

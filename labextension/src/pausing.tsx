@@ -3,7 +3,7 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 import React from 'react';
 
 import type { Context } from './context';
-import { siteLink } from './links';
+import { pagesLink } from './links';
 import { asApiError, GoneError } from './refusal';
 import { PANEL_ID } from './tokens';
 import type { Mount } from './wire';
@@ -72,7 +72,7 @@ export async function pauseWorkspace(context: Context): Promise<void> {
 }
 
 async function sayPaused({ model, trans }: Context): Promise<void> {
-  const pages = siteLink(model.status?.service?.pagesUrl ?? null, document.baseURI);
+  const pages = pagesLink(model.status?.service?.pagesUrl, document.baseURI);
   const stay = Dialog.cancelButton({ label: trans.__('Stay on this page') });
   const answer = await showDialog({
     title: trans.__('The workspace is paused'),

@@ -76,10 +76,11 @@ export interface Gpu {
   memoryBytesLimit: number;
 }
 
+/** What is in use now; null where it could not be measured. */
 export interface Usage {
-  cpuPercent: number;
+  cpuPercent: number | null;
   cpuMillisLimit: number | null;
-  memoryBytes: number;
+  memoryBytes: number | null;
   memoryBytesLimit: number | null;
   gpus: Gpu[];
 }
@@ -175,9 +176,9 @@ function readPort(item: Json): Port {
 
 function readUsage(item: Json): Usage {
   return {
-    cpuPercent: number(item.cpu_percent),
+    cpuPercent: numberOrNull(item.cpu_percent),
     cpuMillisLimit: numberOrNull(item.cpu_millis_limit),
-    memoryBytes: number(item.memory_bytes),
+    memoryBytes: numberOrNull(item.memory_bytes),
     memoryBytesLimit: numberOrNull(item.memory_bytes_limit),
     gpus: list(item.gpus, gpu => ({
       name: text(gpu.name),

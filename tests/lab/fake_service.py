@@ -13,7 +13,10 @@ WORKSPACE_ID = uuid.uuid4().hex  # of its own for each run: processes of several
 HUB_TOKEN = "the-hub-token-of-this-server"
 
 
-def status_of(ports: dict[str, dict[str, Any]], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+NOW_MS = 1_800_000_000_000
+
+
+def status_of(ports: dict[str, dict[str, Any]], mounts: list[dict[str, Any]], at_ms: int = NOW_MS) -> dict[str, Any]:
     """A `StatusView` as JSON."""
     return {
         "workspace": {
@@ -53,7 +56,7 @@ def status_of(ports: dict[str, dict[str, Any]], mounts: list[dict[str, Any]]) ->
         },
         "ports": [{"name": name, **port} for name, port in ports.items()],
         "pages_url": "/services/vessl/",
-        "at_ms": 1_800_000_000_000,
+        "at_ms": at_ms,
     }
 
 
@@ -69,6 +72,7 @@ class FakeService:
         self.trouble = ""
         self.ports: dict[str, dict[str, Any]] = {}
         self.mounts: list[dict[str, Any]] = []
+        self.at_ms = NOW_MS
         self.asked: list[tuple[str, str, str]] = []
         self.paused = 0
         self.release = threading.Event()
@@ -107,11 +111,11 @@ class FakeService:
             self.refuse(request, 404, "not_found", "There is no such workspace.")
         elif request.command == "POST" and what == "pause":
             self.paused += 1
-            self.send(request, 200, status_of(self.ports, self.mounts)["workspace"])
+            self.send(request, 200, status_of(self.ports, self.mounts, self.at_ms)["workspace"])
         elif what.startswith("ports/"):
             self._port(request, what.removeprefix("ports/"), body)
         else:
-            self.send(request, 200, status_of(self.ports, self.mounts))
+            self.send(request, 200, status_of(self.ports, self.mounts, self.at_ms))
 
     def _port(self, request: BaseHTTPRequestHandler, name: str, body: bytes) -> None:
         if request.command == "PUT":
@@ -123,7 +127,7 @@ class FakeService:
         elif self.ports.pop(name, None) is None:
             self.refuse(request, 404, "not_found", "There is no such port.")
             return
-        self.send(request, 200, status_of(self.ports, self.mounts))
+        self.send(request, 200, status_of(self.ports, self.mounts, self.at_ms))
 
     def refuse(self, request: BaseHTTPRequestHandler, status: int, code: str, message: str, field: str = "") -> None:
         self.send(request, status, {"code": code, "message": message, "hint": "", "field": field})
@@ -145,7 +149,7 @@ class FakeService:
         self.release.wait(30)
 
     def _slow(self, request: BaseHTTPRequestHandler) -> None:
-        answer = status_of(self.ports, self.mounts)
+        answer = status_of(self.ports, self.mounts, self.at_ms)
         self.release.wait(30)
         self.send(request, 200, answer)
 

@@ -20,6 +20,7 @@ from fake_service import HUB_TOKEN, WORKSPACE_ID, FakeService
 ROOT = Path(__file__).parents[2]
 USER_TOKEN = "the-token-of-the-notebook-server"
 BASE_URL = "/user/mia%20x/"
+OTHER_EXTENSIONS = ("jupyter_lsp", "jupyter_server_proxy", "jupyter_server_terminals", "notebook", "notebook_shim")
 
 
 @dataclass
@@ -34,17 +35,21 @@ class Answer:
 
 
 class Notebook:
-    """A real notebook server in a process of its own."""
+    """A real notebook server in a process of its own; it answers once `ready` has returned.
 
-    def __init__(self, folder: Path, environment: dict[str, str], *, config: str = "", extension: bool = True) -> None:
+    Of the extensions that are installed it loads ours, and JupyterLab's where ``lab`` says so: the rest costs a second.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str], *, config: str = "", lab: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         folder.mkdir(parents=True)
         (folder / "files").mkdir()
+        extensions = dict.fromkeys(OTHER_EXTENSIONS, False) | {"jupyterlab": lab, "jupyterhub_vessl_lab": True}
         (folder / "jupyter_server_config.py").write_text(
             f"c = get_config()\n"
-            f"c.ServerApp.jpserver_extensions = {{'jupyterhub_vessl_lab': {extension}}}\n"
+            f"c.ServerApp.jpserver_extensions = {extensions!r}\n"
             f"c.ServerApp.port, c.ServerApp.port_retries, c.ServerApp.open_browser = {self.port}, 0, False\n"
             f"c.ServerApp.base_url, c.ServerApp.allow_root = {BASE_URL!r}, True\n"
             f"c.ServerApp.root_dir = {str(folder / 'files')!r}\n"
@@ -52,6 +57,7 @@ class Notebook:
             f"{config}\n"
         )
         self.log_file = folder / "log"
+        self._children: list[psutil.Process] = []
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("VESSL_", "JUPYTER"))}
         own = {
             "JUPYTER_CONFIG_DIR": str(folder),
@@ -69,13 +75,13 @@ class Notebook:
                 cwd=folder,
                 start_new_session=True,
             )
-        self._wait()
 
-    def _wait(self) -> None:
+    def ready(self) -> Notebook:
+        """Wait until it answers."""
         for _ in range(600):
             with contextlib.suppress(OSError):
                 if self.ask("GET", "api/status").status == 200:
-                    return
+                    return self
             assert self.process.poll() is None, self.log
             time.sleep(0.05)
         raise AssertionError(self.log)
@@ -112,16 +118,21 @@ class Notebook:
     def last_activity(self) -> str:
         return str(self.ask("GET", "api/status").json["last_activity"])
 
+    def end(self) -> None:
+        """Tell it to end, and do not wait for it."""
+        with contextlib.suppress(psutil.Error):
+            self._children += psutil.Process(self.process.pid).children(recursive=True)
+        self.process.terminate()
+
     def stop(self) -> None:
         """End it with everything that it started."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.terminate()
+        self.end()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for child in children:
+        for child in self._children:
             with contextlib.suppress(psutil.Error):
                 child.kill()
 

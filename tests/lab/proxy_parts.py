@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
+import aiohttp
 import psutil
 from aiohttp import WSMsgType, web
 
@@ -28,6 +29,16 @@ START_SECONDS = 60
 PORT = web.AppKey("port", int)
 CLOSES = web.AppKey("closes", list)
 PIECE = bytes(range(256)) * 256  # 64 KiB
+HUB_COOKIES = {
+    "jupyterhub-session-id": "SECRET1",
+    "jupyterhub-user-mia": "SECRET2",
+    "jupyter-hub-token": "SECRET3",
+    "_xsrf": "SECRET4",
+    "service-vessl": "SECRET5",
+}
+ALLOWED_SITE = "https://good.example"
+GROWTH_BYTES_MAX = 64 << 20
+"""How much more memory a server may use after gigabytes have passed through it."""
 
 _OFF = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook", "notebook_shim", "jupyterhub_vessl_lab")
 
@@ -50,7 +61,10 @@ def free_port() -> int:
 
 
 class JupyterServer:
-    """A Jupyter server with the library's extension on or off and ours before it, after it, or absent."""
+    """A Jupyter server with the library's extension on or off and ours before it, after it, or absent.
+
+    It answers once `ready` has returned, so that several can start at once.
+    """
 
     def __init__(self, folder: Path, *, ours: str = "after", library: bool = True, config: str = "") -> None:
         self.port = free_port()
@@ -85,14 +99,14 @@ class JupyterServer:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyter_server"], env=env, cwd=folder, stdout=out, stderr=out
             )
-        self._wait()
 
-    def _wait(self) -> None:
+    def ready(self) -> JupyterServer:
+        """Wait until it answers."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(self.base + "api", timeout=5):
-                return
-            time.sleep(0.1)
+                return self
+            time.sleep(0.05)
         self.stop()
         raise RuntimeError(self.log.read_text()[-4000:])
 
@@ -104,14 +118,36 @@ class JupyterServer:
         """Established TCP connections of the server's process."""
         return sum(c.status == psutil.CONN_ESTABLISHED for c in psutil.Process(self.process.pid).net_connections("tcp"))
 
+    def end(self) -> None:
+        """Tell the process to end, and do not wait for it."""
+        self.process.terminate()
+
     def stop(self) -> None:
         """End the process."""
-        self.process.terminate()
+        self.end()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
+
+
+def stop_all(servers: Iterable[JupyterServer]) -> None:
+    """End them together."""
+    servers = list(servers)
+    for server in servers:
+        server.end()
+    for server in servers:
+        server.stop()
+
+
+@contextlib.asynccontextmanager
+async def signed_in(server: JupyterServer) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that is signed in by cookie, as a browser is."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), auto_decompress=False) as session:
+        async with session.get(f"{server.base}api/status?token={TOKEN}") as response:
+            assert response.status == 200
+        yield session
 
 
 async def _echo(request: web.Request) -> web.StreamResponse:

@@ -8,15 +8,12 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_service import HUB_TOKEN, WORKSPACE_ID, FakeService
 from jupyter_client.blocking.client import BlockingKernelClient
 from lab_parts import Notebook, in_workspace
-
-LAB = "c.ServerApp.jpserver_extensions['jupyterlab'] = True"
 
 
 def page_config(notebook: Notebook) -> dict[str, Any]:
@@ -27,32 +24,43 @@ def page_config(notebook: Notebook) -> dict[str, Any]:
     return dict(json.loads(html.unescape(found[1])))
 
 
-@pytest.mark.parametrize("missing", ["VESSL_WORKSPACE_ID", "VESSL_SERVICE_URL", "JUPYTERHUB_API_TOKEN"])
-def test_outside_of_a_workspace_it_is_silent(service: FakeService, tmp_path: Path, missing: str) -> None:
-    environment = {key: value for key, value in in_workspace(service).items() if key != missing}
-    notebook = Notebook(tmp_path / "home", environment, config=LAB if missing == "VESSL_WORKSPACE_ID" else "")
-    try:
-        for method, path in (
-            ("GET", "vessl/api/status"),
-            ("POST", "vessl/api/pause"),
-            ("PUT", "vessl/api/ports/web"),
-            ("DELETE", "vessl/api/ports/web"),
-        ):
-            assert notebook.ask(method, path, {} if method == "PUT" else None).status == 404
-        if missing == "VESSL_WORKSPACE_ID":
-            assert "vesslWorkspace" not in page_config(notebook)
-    finally:
+@pytest.fixture(scope="module")
+def servers(_service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Notebook]]:
+    """A server for each variable that is missing, and JupyterLab with all of them; they start together."""
+    running = {}
+    for missing in (*in_workspace(_service), ""):
+        environment = {key: value for key, value in in_workspace(_service).items() if key != missing}
+        folder = tmp_path_factory.mktemp(missing or "lab") / "home"
+        running[missing] = Notebook(folder, environment, lab=missing in ("VESSL_WORKSPACE_ID", ""))
+    yield running
+    for notebook in running.values():
+        notebook.end()
+    for notebook in running.values():
         notebook.stop()
+
+
+@pytest.mark.parametrize("missing", ["VESSL_WORKSPACE_ID", "VESSL_SERVICE_URL", "JUPYTERHUB_API_TOKEN"])
+def test_outside_of_a_workspace_it_is_silent(service: FakeService, servers: dict[str, Notebook], missing: str) -> None:
+    notebook = servers[missing].ready()
+    for method, path in (
+        ("GET", "vessl/api/status"),
+        ("POST", "vessl/api/pause"),
+        ("PUT", "vessl/api/ports/web"),
+        ("DELETE", "vessl/api/ports/web"),
+    ):
+        assert notebook.ask(method, path, {} if method == "PUT" else None).status == 404
+    if missing == "VESSL_WORKSPACE_ID":
+        assert "vesslWorkspace" not in page_config(notebook)
     assert not service.asked
     assert "vessl" not in notebook.log.replace("jupyterhub_vessl_lab", "").replace("vessl/api/", "")
 
 
-@pytest.fixture(scope="module")
-def lab(_service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    """JupyterLab in a workspace."""
-    running = Notebook(tmp_path_factory.mktemp("lab") / "home", in_workspace(_service), config=LAB)
-    yield running
-    running.stop()
+@pytest.fixture
+def lab(servers: dict[str, Notebook]) -> Notebook:
+    """JupyterLab in a workspace; the others listen by then, too."""
+    for notebook in servers.values():
+        notebook.ready()
+    return servers[""]
 
 
 def test_jupyterlab_s_page_names_the_workspace_and_no_token(lab: Notebook, service: FakeService) -> None:
@@ -76,6 +84,13 @@ def test_a_web_app_of_a_kernel_is_found_and_the_kernel_s_own_ports_are_not(lab: 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # the other servers of these tests are of the same workspace
+    others = {p["port"] for p in lab.status(fresh=True)["ports"]}
+    assert lab.port not in others
+
+    def new_ports() -> list[Any]:
+        return [p for p in lab.status(fresh=True)["ports"] if p["port"] not in others]
+
     kernel = lab.ask("POST", "api/kernels", {"name": "python3"}).json["id"]
     file = lab.log_file.parent / "runtime" / f"kernel-{kernel}.json"
     client = BlockingKernelClient(connection_file=str(file))
@@ -87,7 +102,7 @@ def test_a_web_app_of_a_kernel_is_found_and_the_kernel_s_own_ports_are_not(lab: 
         run(client, SERVE.format(port=port))
         found: list[Any] = []
         for _ in range(100):
-            found = lab.status(fresh=True)["ports"]
+            found = new_ports()
             if port in {p["port"] for p in found}:
                 break
             time.sleep(0.2)
@@ -100,4 +115,4 @@ def test_a_web_app_of_a_kernel_is_found_and_the_kernel_s_own_ports_are_not(lab: 
         client.stop_channels()
         lab.ask("DELETE", f"api/kernels/{kernel}")
     time.sleep(1.1)
-    assert not lab.status(fresh=True)["ports"]
+    assert not new_ports()

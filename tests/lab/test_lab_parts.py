@@ -18,7 +18,7 @@ from jupyterhub_vessl_lab import sockets, volumes
 from jupyterhub_vessl_lab.listening import Listener, Listening
 from jupyterhub_vessl_lab.processes import OwnProcesses
 from jupyterhub_vessl_lab.settings import VesslLab, find_place
-from jupyterhub_vessl_lab.status import list_ports
+from jupyterhub_vessl_lab.status import list_ports, pages_address
 from jupyterhub_vessl_lab.threads import Watched
 from traitlets import TraitError
 from traitlets.config import Config
@@ -262,6 +262,36 @@ def test_only_a_complete_environment_names_a_workspace() -> None:
     for workspace_id in ("../../hub", OURS + "/x", OURS.upper() + "A"):
         assert find_place({**whole, "VESSL_WORKSPACE_ID": workspace_id}) is None
     assert find_place({**whole, "JUPYTERHUB_API_TOKEN": "a\nb"}) is None
+
+
+@pytest.mark.parametrize(
+    ("hub", "own", "said", "address"),
+    [
+        # what JupyterHub 5.5 and 6.1 put into a server's environment: without a public URL, with one, with subdomains
+        ("", "", "/services/vessl/", "/services/vessl/"),
+        ("https://h.example/hub/", "https://h.example/user/mia/", "/services/vessl/", "/services/vessl/"),
+        ("https://h.example/hub/", "https://mia.h.example/user/mia/", "/services/vessl/", "https://h.example/hub/home"),
+        ("http://h.example:8000/x/hub/", "http://mia.h.example:8000/x/", "/x", "http://h.example:8000/x/hub/home"),
+        ("https://h.example/hub/", "", "/services/vessl/", "/services/vessl/"),
+        ("javascript:alert(1)//h", "https://mia.h.example/", "/services/vessl/", "/services/vessl/"),
+        ("https://[", "https://mia.h.example/", "/services/vessl/", "/services/vessl/"),
+        ("", "", "javascript:alert(1)", ""),
+        ("", "", "//evil.example/", ""),
+        ("", "", "/\\evil.example/", ""),
+        ("", "", "https://evil.example/", ""),
+    ],
+)
+def test_the_service_s_pages_are_on_the_hub_s_host(hub: str, own: str, said: str, address: str) -> None:
+    environment = {
+        "VESSL_WORKSPACE_ID": OURS,
+        "VESSL_SERVICE_URL": "http://h:1/services/vessl/",
+        "JUPYTERHUB_API_TOKEN": "t",
+        "JUPYTERHUB_PUBLIC_HUB_URL": hub,
+        "JUPYTERHUB_PUBLIC_URL": own,
+    }
+    place = find_place(environment)
+    assert place is not None
+    assert pages_address(said, place.hub_url) == address
 
 
 def test_hidden_ports_are_numbers_and_ranges() -> None:

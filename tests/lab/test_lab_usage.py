@@ -10,10 +10,12 @@ import types
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from jupyterhub_vessl_lab.gpus import GpuMeter
+from jupyterhub_vessl_lab.gpus import Gpu, GpuMeter
 from jupyterhub_vessl_lab.groups import ControlGroup, Use
-from jupyterhub_vessl_lab.usage import Given, UsageMeter
+from jupyterhub_vessl_lab.status import usage_answer
+from jupyterhub_vessl_lab.usage import Given, Usage, UsageMeter
 
 # -- processors and memory ----------------------------------------------------
 
@@ -98,13 +100,53 @@ def test_without_a_group_the_own_processes_are_added_up(tmp_path: Path) -> None:
         meter = UsageMeter(lambda: [os.getpid(), busy.pid, 999_999_999], group=ControlGroup(proc=tmp_path))
         meter.given = Given(cpu_millis=1000, memory_bytes=1 << 40)
         first = meter.measure()
+        assert first.memory_bytes is not None
         assert first.memory_bytes > 10 << 20
         assert (first.cpu_millis_limit, first.memory_bytes_limit) == (None, None)
         time.sleep(0.3)
-        assert meter.measure().cpu_percent > 5
+        percent = meter.measure().cpu_percent
+        assert percent is not None
+        assert percent > 5
     finally:
         busy.kill()
         busy.wait()
+
+
+def test_what_cannot_be_measured_is_unknown_and_not_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = ControlGroup(proc=tmp_path)
+    nobody = UsageMeter(list, group=empty).measure()
+    assert (nobody.cpu_percent, nobody.memory_bytes) == (None, None)
+    denied = UsageMeter(lambda: [os.getpid()], group=empty)
+
+    def deny(process: psutil.Process) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "cpu_times", deny)
+    monkeypatch.setattr(psutil.Process, "memory_info", deny)
+    assert (denied.measure().cpu_percent, denied.measure().memory_bytes) == (None, None)
+    files = {"sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/cpu.stat": "nr_periods 1\n"}
+    assert machine(tmp_path / "v2", files, V2.format(root="/"), "0::/\n").cpu(None) is None
+
+
+def test_the_answer_says_what_is_unknown() -> None:
+    given, gpu = Given(cpu_millis=1000), Gpu("H100", None, 1, 80)
+    assert usage_answer(None, [], given) is None
+    shown = usage_answer(None, [gpu], given)
+    assert shown is not None
+    assert (shown["cpu_percent"], shown["memory_bytes"], shown["cpu_millis_limit"]) == (None, None, 1000)
+    shown = usage_answer(Usage(None, None, 5, None), [], given)
+    assert shown is not None
+    assert (shown["cpu_percent"], shown["memory_bytes"]) == (None, 5)
+
+
+def test_a_percentage_is_of_one_way_of_counting(tmp_path: Path) -> None:
+    files = {"sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/cpu.stat": "usage_usec 5\n"}
+    group = machine(tmp_path, files, V2.format(root="/"), "0::/\n")
+    meter = UsageMeter(lambda: [os.getpid()], group=group)
+    assert meter.measure().cpu_percent == 0.0
+    meter.given = Given(cpu_millis=100)  # now it is known that the group is not the workspace's
+    assert meter.measure().cpu_percent is None
+    assert meter.measure().cpu_percent is not None
 
 
 # -- GPUs ---------------------------------------------------------------------

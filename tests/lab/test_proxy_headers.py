@@ -138,6 +138,20 @@ def test_what_speaks_about_one_connection_or_the_whole_origin_is_dropped():
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Accept-CH", "Critical-CH", "Use-As-Dictionary", "Set-Login", "Observe-Browsing-Topics", "NEL"),
+        *("Sec-Session-Registration", "Secure-Session-Registration", "Activate-Storage-Access", "Origin-Agent-Cluster"),
+        *("X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "x-accel-charset", "X-ACCEL-Anything"),
+        *("X-Sendfile", "X-Lighttpd-Send-File", "X-LiteSpeed-Location", "Surrogate-Control"),
+    ],
+)
+def test_an_app_gives_no_orders_to_the_site_or_to_a_proxy_in_front_of_it(name):
+    kept = [("X-Accel-Buffering", "no"), ("Cache-Control", "no-store"), ("Content-Security-Policy", "default-src *")]
+    assert list(response_headers([(name, "x"), *kept], SECRETS, MOUNT)) == kept
+
+
+@pytest.mark.parametrize(
     ("value", "seen"),
     [
         ("/login?next=/x", "/user/mia/proxy/3000/login?next=/x"),

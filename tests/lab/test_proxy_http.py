@@ -10,42 +10,10 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from proxy_parts import BASE, PIECE, PORT, TOKEN, JupyterServer, raw_app, saying, web_app
+from proxy_parts import BASE, GROWTH_BYTES_MAX, HUB_COOKIES, PIECE, PORT, TOKEN, raw_app, saying
 from yarl import URL
 
-HUB_COOKIES = {
-    "jupyterhub-session-id": "SECRET1",
-    "jupyterhub-user-mia": "SECRET2",
-    "jupyter-hub-token": "SECRET3",
-    "_xsrf": "SECRET4",
-    "service-vessl": "SECRET5",
-}
-GROWTH_BYTES_MAX = 64 << 20
 PIECES = 4096  # 256 MiB
-
-
-@pytest.fixture(scope="module")
-def jupyter(tmp_path_factory):
-    server = JupyterServer(tmp_path_factory.mktemp("proxy-http"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def app():
-    async with web_app() as running:
-        yield running
-
-
-@pytest.fixture
-async def browser(jupyter):
-    """A client that is signed in by cookie, as a browser is."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), auto_decompress=False) as session:
-        async with session.get(f"{jupyter.base}api/status?token={TOKEN}") as response:
-            assert response.status == 200
-        session.cookie_jar.update_cookies(HUB_COOKIES)
-        session.cookie_jar.update_cookies({"app": "mine"})
-        yield session
 
 
 def said(echo, name):
@@ -63,13 +31,9 @@ async def leaks(server, session, port):
 
 
 async def test_the_hubs_cookies_and_token_never_reach_the_app_while_the_plain_library_leaks_them(
-    jupyter, app, browser, tmp_path
+    jupyter, plain, app, browser
 ):
-    plain = JupyterServer(tmp_path / "plain", ours="")
-    try:
-        assert await leaks(plain, browser, app[PORT]) == [*sorted(HUB_COOKIES), "token"]
-    finally:
-        plain.stop()
+    assert await leaks(plain, browser, app[PORT]) == [*sorted(HUB_COOKIES), "token"]
     assert await leaks(jupyter, browser, app[PORT]) == []
     async with browser.get(at(jupyter, app[PORT], f"/x?token={TOKEN}&a=%2f&token=own")) as got:
         echo = await got.json()

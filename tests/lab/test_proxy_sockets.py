@@ -8,31 +8,7 @@ import os
 import aiohttp
 import pytest
 from aiohttp import WSMsgType
-from proxy_parts import BASE, CLOSES, PORT, TOKEN, JupyterServer, raw_app, saying, web_app
-
-GROWTH_BYTES_MAX = 64 << 20
-
-
-@pytest.fixture(scope="module")
-def jupyter(tmp_path_factory):
-    server = JupyterServer(tmp_path_factory.mktemp("proxy-sockets"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def app():
-    async with web_app() as running:
-        yield running
-
-
-@pytest.fixture
-async def browser(jupyter):
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-        async with session.get(f"{jupyter.base}api/status?token={TOKEN}") as response:
-            assert response.status == 200
-        session.cookie_jar.update_cookies({"jupyterhub-session-id": "SECRET", "app": "mine"})
-        yield session
+from proxy_parts import BASE, CLOSES, GROWTH_BYTES_MAX, PORT, TOKEN, raw_app, saying
 
 
 async def closes(app):

@@ -6,7 +6,7 @@ import { Boundary } from '../boundary';
 import type { Context } from '../context';
 import { heldIn, keepFocus } from '../focus';
 import { warningIcon } from '../icons';
-import { siteLink } from '../links';
+import { pagesLink } from '../links';
 import { Overview } from './overview';
 import { Pauses } from './pauses';
 import { Ports } from './ports';
@@ -57,7 +57,7 @@ function useKeptFocus(root: HTMLElement): void {
 function Problem({ context }: { context: Context }): JSX.Element | null {
   const { model, trans } = context;
   const words = model.isPaused ? trans.__('This workspace is paused.') : model.problem;
-  const pages = siteLink(model.status?.service?.pagesUrl ?? null, document.baseURI);
+  const pages = pagesLink(model.status?.service?.pagesUrl, document.baseURI);
   return words ? (
     <p className="vessl-warning" data-tone="low" role="status">
       <warningIcon.react tag="span" className="vessl-icon" aria-hidden="true" width="16px" height="16px" />

@@ -8,20 +8,22 @@ import { Meter, Section } from './parts';
 
 export function UsageNow({ usage, context }: { usage: Usage; context: Context }): JSX.Element {
   const { trans } = context;
-  const used = Math.min(100, Math.max(0, Math.round(usage.cpuPercent)));
-  const limit = usage.memoryBytesLimit;
+  const used = usage.cpuPercent === null ? null : Math.min(100, Math.max(0, Math.round(usage.cpuPercent)));
+  const [memory, limit] = [usage.memoryBytes, usage.memoryBytesLimit];
+  const unknown = trans.__('unknown');
+  const ofCpus = usage.cpuMillisLimit ? trans.__('%1 % of %2', used, cpu(usage.cpuMillisLimit)) : `${used} %`;
   return (
     <Section id="usage" title={trans.__('In use now')}>
       <Meter
         label={trans.__('CPU')}
         percent={used}
-        text={usage.cpuMillisLimit ? trans.__('%1 % of %2', used, cpu(usage.cpuMillisLimit)) : `${used} %`}
+        text={used === null ? unknown : ofCpus}
       />
       <Meter
         label={trans.__('Memory')}
         fills
-        percent={percent(usage.memoryBytes, limit)}
-        text={limit ? trans.__('%1 of %2', bytes(usage.memoryBytes), bytes(limit)) : bytes(usage.memoryBytes)}
+        percent={memory === null ? null : percent(memory, limit)}
+        text={memory === null ? unknown : limit ? trans.__('%1 of %2', bytes(memory), bytes(limit)) : bytes(memory)}
       />
       {usage.gpus.map((gpu, index) => (
         <React.Fragment key={index}>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { fieldOf, proposeName, siteLink, typedPort } from '../links';
+import { fieldOf, pagesLink, proposeName, siteLink, typedPort } from '../links';
 import { readStatus, type Port } from '../wire';
 
 const PAGE = 'https://hub.example/user/mia/lab/tree/a.ipynb?x=1';
@@ -32,6 +32,14 @@ test('a link that would lead elsewhere or run code is none', () => {
     'http://['
   ]) {
     assert.equal(siteLink(url, PAGE), null, String(url));
+  }
+});
+
+test('the pages of the service may be on the host of the hub, and nowhere by a trick', () => {
+  assert.equal(pagesLink('/services/vessl/', PAGE), 'https://hub.example/services/vessl/');
+  assert.equal(pagesLink('https://other.example/hub/home', PAGE), 'https://other.example/hub/home');
+  for (const url of [null, undefined, '', 'javascript:alert(1)', '//evil.example/x', 'https://me@evil.example/', 'http://[/']) {
+    assert.equal(pagesLink(url, PAGE), null, String(url));
   }
 });
 

@@ -155,3 +155,12 @@ test('the status item says it too when the workspace does not run', () => {
   assert.match(html, />Not running · \$41\.20 left</);
   assert.match(html, /title="This workspace does not run any more\./);
 });
+
+test('what could not be measured is unknown and not nothing', () => {
+  const html = drawn({ ...answer(), usage: { cpu_percent: null, memory_bytes: null, memory_bytes_limit: 2 ** 30 } });
+  assert.equal(html.match(/>unknown</g)?.length, 2);
+  assert.doesNotMatch(html, /role="meter"/);
+  const measured = drawn({ ...answer(), usage: { cpu_percent: 0, memory_bytes: 0, memory_bytes_limit: 2 ** 30 } });
+  assert.doesNotMatch(measured, />unknown</);
+  assert.match(measured, /0 %/);
+});

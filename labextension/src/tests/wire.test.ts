@@ -13,7 +13,8 @@ test('missing and wrong parts become empty and never throw', () => {
   const status = readStatus({ at_ms: 1, service: { workspace: 3, pauses: 'x', spec: null }, usage: 7, ports: [null, 3] });
   assert.equal(status?.service?.title, '');
   assert.deepEqual(status?.service?.pauses, []);
-  assert.equal(status?.usage?.memoryBytes, 0);
+  assert.equal(status?.usage?.memoryBytes, null);
+  assert.equal(status?.usage?.cpuPercent, null);
   assert.equal(status?.ports.length, 2);
   assert.equal(readStatus({ at_ms: 1 })?.service, null);
 });
