@@ -13,6 +13,8 @@ from .settings import VesslLab, find_place
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+ASSETS = "lab/extensions/jupyterhub-vessl-lab/static/"
+"""Where JupyterLab serves the files of the browser's part, after its base URL."""
 PAGE_OPTION = "vesslWorkspace"
 """The option of JupyterLab's page that holds the workspace's id; without it the browser's part stays silent."""
 
@@ -56,6 +58,7 @@ def load(serverapp: ServerApp) -> None:
         add_proxy(serverapp)
     except Exception:
         serverapp.log.exception("The port proxy of jupyterhub-vessl could not be added")
+    _keep_assets(serverapp)
     place = find_place(os.environ)
     if place is None:
         return
@@ -71,3 +74,14 @@ def load(serverapp: ServerApp) -> None:
     shared = {"asking": asking, "status": status, "jupyter": jupyter}
     serverapp.web_app.add_handlers(".*$", make_handlers(serverapp.base_url, shared))
     serverapp.web_app.settings.setdefault("page_config_data", {})[PAGE_OPTION] = place.workspace_id
+
+
+def _keep_assets(serverapp: ServerApp) -> None:
+    """Let browsers keep the extension's files without asking again: their names change with what they hold.
+
+    JupyterLab means to do this for every extension, but forgets the base URL, which a workspace always has
+    (jupyterlab_server/app.py, ``initialize_settings``); so each start asks three times whether they are still the same.
+    """
+    settings = serverapp.web_app.settings
+    kept = [*settings.get("static_immutable_cache", ()), f"{serverapp.base_url}{ASSETS}"]
+    settings["static_immutable_cache"] = list(dict.fromkeys(kept))

@@ -14,12 +14,18 @@ export class WorkspaceModel {
   constructor(private readonly api: Pick<Api, 'status' | 'pause' | 'putPort' | 'deletePort' | 'keepRunning'>) {
     this._poll = new Poll({
       name: 'jupyterhub-vessl-lab:status',
+      auto: false,
       factory: () => this._ask(false),
       frequency: USUAL,
       // a tab that nobody looks at asks nothing
       standby: () => (document.hidden ? 'when-hidden' : 'never')
     });
+  }
+
+  /** Begin to ask. */
+  start(): void {
     document.addEventListener('visibilitychange', this._onVisible);
+    void this._poll.start();
   }
 
   /** Emitted after every answer, every failure and every action. */

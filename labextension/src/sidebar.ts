@@ -1,4 +1,5 @@
 /** The place of the panel in the left side bar; what is in it is loaded when it is first looked at. */
+import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
@@ -7,9 +8,11 @@ import { workspaceIcon } from './icons';
 import { PANEL_ID } from './tokens';
 
 export class Sidebar extends Widget {
-  constructor(private readonly context: Context) {
+  constructor(
+    trans: TranslationBundle,
+    private readonly context: () => Promise<Context>
+  ) {
     super();
-    const { trans } = context;
     this.id = PANEL_ID;
     this.addClass('vessl-Sidebar');
     this.title.icon = workspaceIcon;
@@ -43,8 +46,8 @@ export class Sidebar extends Widget {
       return;
     }
     this._isLoaded = true;
-    import('./panel/panel')
-      .then(({ Panel }) => (this.layout as PanelLayout).addWidget(new Panel(this.context)))
+    Promise.all([this.context(), import('./panel/panel')])
+      .then(([context, { Panel }]) => (this.layout as PanelLayout).addWidget(new Panel(context)))
       .catch(() => {
         this._isLoaded = false;
       });

@@ -37,16 +37,25 @@ class Answer:
 class Notebook:
     """A real notebook server in a process of its own; it answers once `ready` has returned.
 
-    Of the extensions that are installed it loads ours, and JupyterLab's where ``lab`` says so: the rest costs a second.
+    Of the extensions that are installed it loads ours, unless ``extension`` is False, and JupyterLab's where ``lab``
+    says so: the rest costs a second.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str], *, config: str = "", lab: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        config: str = "",
+        lab: bool = False,
+        extension: bool = True,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         folder.mkdir(parents=True)
         (folder / "files").mkdir()
-        extensions = dict.fromkeys(OTHER_EXTENSIONS, False) | {"jupyterlab": lab, "jupyterhub_vessl_lab": True}
+        extensions = dict.fromkeys(OTHER_EXTENSIONS, False) | {"jupyterlab": lab, "jupyterhub_vessl_lab": extension}
         (folder / "jupyter_server_config.py").write_text(
             f"c = get_config()\n"
             f"c.ServerApp.jpserver_extensions = {extensions!r}\n"

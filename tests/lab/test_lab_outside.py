@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from fake_service import HUB_TOKEN, WORKSPACE_ID, FakeService
 from jupyter_client.blocking.client import BlockingKernelClient
-from lab_parts import Notebook, in_workspace
+from lab_parts import ROOT, Notebook, in_workspace
+
+ASSETS = ROOT / "labextension/jupyterhub_vessl_lab/labextension"
 
 
 def page_config(notebook: Notebook) -> dict[str, Any]:
@@ -67,6 +69,17 @@ def test_jupyterlab_s_page_names_the_workspace_and_no_token(lab: Notebook, servi
     assert page_config(lab)["vesslWorkspace"] == WORKSPACE_ID
     assert HUB_TOKEN not in lab.ask("GET", "lab").body.decode()
     assert not service.asked, "nobody looks, nobody asks"
+
+
+def test_browsers_keep_the_files_of_the_extension_and_ask_for_them_once(lab: Notebook) -> None:
+    [own] = [each for each in page_config(lab)["federated_extensions"] if each["name"] == "jupyterhub-vessl-lab"]
+    files = [own["load"], *(f"static/{file.name}" for file in (ASSETS / "static").glob("*.*.js"))]
+    assert len(files) > 4
+    for file in files:
+        answer = lab.ask("GET", f"lab/extensions/jupyterhub-vessl-lab/{file}")
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable"), file
+    page = lab.ask("GET", "lab")
+    assert "immutable" not in (page.headers["Cache-Control"] or "")
 
 
 SERVE = """

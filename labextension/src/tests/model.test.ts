@@ -51,6 +51,8 @@ async function begun(context: TestContext): Promise<{ server: Server; model: Wor
   context.after(() => mock.timers.reset());
   const server = new Server();
   const model = new WorkspaceModel(server);
+  assert.equal(server.asked, 0);
+  model.start();
   await pass(3);
   assert.equal(model.status?.service?.title, 'first');
   return { server, model };
