@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,8 +61,23 @@ def plan_for(number: int) -> WorkspacePlan:
 def _user(number: int) -> Any:
     name = f"user-{number}"
     url = f"/user/{name}/"
-    database = SimpleNamespace(commit=lambda: None)
-    return SimpleNamespace(name=name, id=number, url=url, escaped_name=name, groups=[], settings={}, db=database)
+    user = SimpleNamespace(name=name, id=number, url=url, escaped_name=name, groups=[], settings={}, base_url=url)
+    user.orm_user, user.db = SimpleNamespace(id=number), SimpleNamespace(commit=lambda: None)
+    return user
+
+
+@cache
+def _hub_database() -> Any:
+    """A hub's database in memory, with a token for each of a thousand servers."""
+    from jupyterhub import orm
+
+    db = orm.new_session_factory("sqlite:///:memory:")()
+    for number in range(1000):
+        user = orm.User(name=f"user-{number}")
+        note = f"Server at /user/user-{number}/"
+        db.add(orm.APIToken(user=user, note=note, hashed=f"hash-{number}", prefix="none"))
+    db.commit()
+    return db
 
 
 def _spawner(kind: Any, number: int, **traits: Any) -> Any:
@@ -101,10 +117,11 @@ async def _watch_ours(kubeconfig: str) -> Callable[[], bool]:
 async def _start_ours(kubeconfig: str, number: int, *, whole: bool, **traits: Any) -> Callable[[], Any]:
     spawner, plan = _ours(number, kubeconfig, **traits), plan_for(number)
     if whole:
+        spawner.user.db = _hub_database()
         await spawner.start()
-    else:
-        spawner._plan, spawner._admission_id = plan, f"admission-{number}"
-        await spawner.start_plan(plan)
+        return lambda: spawner.stop(now=True)
+    spawner._plan, spawner._admission_id = plan, f"admission-{number}"
+    await spawner.start_plan(plan)
     return lambda: spawner.stop_plan(now=True)
 
 
