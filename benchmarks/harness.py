@@ -172,7 +172,7 @@ class Outcome:
     """Everything one run of a program gave."""
 
     program: str
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, float]
     figures: Mapping[str, Figure]
     goals: tuple[Goal, ...]
     notes: tuple[str, ...]
@@ -271,7 +271,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def run(
     program: str,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, float],
     comparisons: Sequence[Callable[[S], Section]],
     setting: Callable[[], AbstractContextManager[S]],
     options: argparse.Namespace,
