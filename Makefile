@@ -15,7 +15,8 @@ BENCH ?= credits kubernetes lab
 # what a hub of another version can change
 HUB5_TESTS := tests/authenticator tests/demo/test_hub_setup.py tests/e2e tests/helm/test_values_hub.py tests/spawner \
 	tests/service/test_rights.py --ignore tests/spawner/test_isolation.py \
-	--ignore tests/spawner/test_kubernetes_render.py --ignore tests/spawner/test_local_render.py
+	--ignore tests/spawner/test_kubernetes_render.py --ignore tests/spawner/test_kubernetes_render_anything.py \
+	--ignore tests/spawner/test_kubernetes_render_settings.py --ignore tests/spawner/test_local_render.py
 
 BIN := $(VENV)/bin
 SETUP := umask 022; PYTHON='$(PYTHON)' VENV='$(VENV)' sh .ci/setup
