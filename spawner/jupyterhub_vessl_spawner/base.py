@@ -293,8 +293,8 @@ class VesslSpawnerMixin(Steps, Spawner):
         if self._undoing is not None:
             await asyncio.wait([self._undoing])
         await self.stop_plan(now=now)
-        revoke_tokens(self)
         delivery = self._report_end(EndReason.USER, "")
+        revoke_tokens(self)  # after the report: it asks the hub's database, and nobody pays on because that fails
         if delivery is not None:
             await asyncio.wait([delivery], timeout=STOP_DELIVERY_SECONDS)
 
@@ -306,9 +306,9 @@ class VesslSpawnerMixin(Steps, Spawner):
         if end is None:
             return None
         if not self._stopping:
+            self._report_end(end.reason, end.detail)
             if not self._start_pending:
                 revoke_tokens(self)
-            self._report_end(end.reason, end.detail)
         return end.exit_code
 
     def _report_end(self, reason: EndReason, detail: str) -> asyncio.Task[None] | None:

@@ -8,6 +8,8 @@ import signal
 import pytest
 from hub_parts import StandInService, TestHub, eventually
 from jupyterhub import orm
+from jupyterhub_vessl_spawner import base
+from sqlalchemy.exc import OperationalError
 
 
 async def ended(hub: TestHub) -> bool:
@@ -44,3 +46,23 @@ async def test_a_start_ends_the_tokens_that_earlier_hubs_left(hub: TestHub, serv
     assert (await hub.start()).status_code == 201
     kept = [orm.APIToken.find(alice.db, token) for token in (left, elsewhere, foreign, hub.spawner().api_token)]
     assert [token is not None for token in kept] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("how", ["stopped", "ended by itself"])
+async def test_an_end_is_reported_although_the_hubs_database_fails(
+    hub: TestHub, service: StandInService, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    def fail(*arguments: object, **keywords: object) -> int:
+        raise OperationalError("DELETE", {}, Exception("disk full"))
+
+    assert (await hub.start()).status_code == 201
+    monkeypatch.setattr(base, "revoke_tokens", fail)
+    if how == "stopped":
+        with pytest.raises(OperationalError):
+            await hub.spawner().stop()
+    else:
+        os.kill(hub.spawner()._running.outer.pid, signal.SIGKILL)
+        with pytest.raises(OperationalError):
+            await eventually(lambda: ended(hub))
+    await eventually(lambda: service.ended)
+    assert len(service.ended) == 1
